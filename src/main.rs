@@ -1,0 +1,3 @@
+//! The `nexflow` command.
+
+fn main() {}

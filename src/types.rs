@@ -1,0 +1,113 @@
+//! The words of Nexflow: plain data without I/O that every module may use.
+
+pub mod chat;
+pub mod clock;
+pub mod frame;
+pub mod id;
+pub mod money;
+pub mod secret;
+pub mod text;
+
+use serde::{Deserialize, Serialize};
+
+pub use clock::{Clock, Timestamp};
+pub use id::{MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId, TokenId, TurnId, UserId};
+pub use secret::Secret;
+
+/// Where a message came from and where its answer goes: a column of the turn, never "the last
+/// channel used".
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Address {
+    /// Name of the connector, such as `web` or `telegram`.
+    pub connector: String,
+    /// The account of ours on that platform (a bot, a mailbox, a webhook endpoint).
+    pub account: String,
+    /// The conversation on that platform.
+    pub chat: String,
+}
+
+impl Address {
+    /// An address from its three parts.
+    pub fn new(
+        connector: impl Into<String>,
+        account: impl Into<String>,
+        chat: impl Into<String>,
+    ) -> Self {
+        Self {
+            connector: connector.into(),
+            account: account.into(),
+            chat: chat.into(),
+        }
+    }
+}
+
+/// A file that came with a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// File name as the sender gave it; never used as a path.
+    pub name: String,
+    /// MIME type, such as `image/png`.
+    pub media_type: String,
+    /// The content, base64 on the wire.
+    #[serde(with = "base64_bytes")]
+    pub data: Vec<u8>,
+}
+
+/// A normalised message from outside, before it is accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbound {
+    /// Where it came from; the reply goes there.
+    pub from: Address,
+    /// The platform's own id: a redelivery carries the same one.
+    pub external_id: String,
+    /// The sender's id on that platform.
+    pub user: String,
+    /// What was said.
+    pub text: String,
+    /// Files that came with it.
+    pub attachments: Vec<Attachment>,
+    /// A session named by the sender (web, API, command line); else the address decides.
+    pub session: Option<SessionId>,
+    /// A model named for this message alone.
+    pub model: Option<String>,
+    /// Platform position to store in the same transaction (long-poll offset, IMAP UID).
+    pub cursor: Option<String>,
+}
+
+/// What a connector is asked to deliver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outgoing {
+    /// Stable over every retry: platforms that know idempotency keys get it.
+    pub idempotency_key: String,
+    /// The session, for platforms that show it.
+    pub session: SessionId,
+    /// The external id of the message that this answers, if any.
+    pub in_reply_to: Option<String>,
+    /// The sender's id on that platform.
+    pub user: String,
+    /// Markdown.
+    pub text: String,
+}
+
+/// What the platform said about a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Receipt {
+    /// The platform's id of the post, where it has one.
+    pub post: Option<String>,
+}
+
+mod base64_bytes {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        STANDARD
+            .decode(text.trim())
+            .map_err(|e| D::Error::custom(format!("not base64: {e}")))
+    }
+}
