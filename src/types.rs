@@ -96,6 +96,18 @@ pub struct Receipt {
     pub post: Option<String>,
 }
 
+/// One named section of configuration whose shape its kind knows: a connector under `channels`, a
+/// provider under `llm.providers`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Name of the section; unique within its family.
+    pub name: String,
+    /// The kind: the key `kind`, else the name.
+    pub kind: String,
+    /// Everything else, interpolated.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+}
+
 mod base64_bytes {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
