@@ -62,6 +62,8 @@ pub struct Inbound {
     pub external_id: String,
     /// The sender's id on that platform.
     pub user: String,
+    /// The sender, where the door knows who that is (a login, the command line).
+    pub person: Option<UserId>,
     /// What was said.
     pub text: String,
     /// Files that came with it.

@@ -1,0 +1,22 @@
+-- Back to an empty file.
+DROP TABLE audit;
+DROP TABLE messages_words;
+DROP TABLE memories_words;
+DROP TABLE memories;
+DROP TABLE fires;
+DROP TABLE schedules;
+DROP TABLE tasks;
+DROP TABLE skills;
+DROP TABLE usage;
+DROP TABLE frames;
+DROP TABLE outbox;
+DROP TABLE blobs;
+DROP TABLE messages;
+DROP TABLE steps;
+DROP TABLE turns;
+DROP TABLE cursors;
+DROP TABLE inbox;
+DROP TABLE sessions;
+DROP TABLE tokens;
+DROP TABLE users;
+DROP TABLE settings;

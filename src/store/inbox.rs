@@ -1,0 +1,237 @@
+//! Accepted messages: on disk before anybody is told that they arrived.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+
+use super::{Result, sessions, users};
+use crate::types::{Address, Inbound, MessageId, SessionId, Timestamp, UserId};
+
+/// What became of an inbound message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is on disk and will be answered.
+    New(MessageId, SessionId),
+    /// It was on disk already: a redelivery.
+    Again(MessageId, SessionId),
+}
+
+impl Accepted {
+    /// The message and its session.
+    pub fn ids(self) -> (MessageId, SessionId) {
+        match self {
+            Self::New(message, session) | Self::Again(message, session) => (message, session),
+        }
+    }
+}
+
+/// Why a message is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The sender named a session that does not exist, or is not theirs.
+    #[error("there is no session {0}")]
+    NoSession(SessionId),
+}
+
+/// How a message stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Waits for its turn.
+    Pending,
+    /// Is being answered.
+    Running,
+    /// Was answered.
+    Answered,
+    /// Was answered with a failure.
+    Failed,
+    /// Was stopped by the person.
+    Cancelled,
+}
+
+impl State {
+    /// As it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A message that waits for an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The message.
+    pub id: MessageId,
+    /// Its session.
+    pub session: SessionId,
+    /// Who sent it.
+    pub user: UserId,
+    /// The sender's id on the platform.
+    pub external_user: String,
+    /// Where the answer goes.
+    pub from: Address,
+    /// The platform's id of the message.
+    pub external_id: String,
+    /// What was said.
+    pub text: String,
+    /// A model named for it.
+    pub model: Option<String>,
+    /// When it was accepted.
+    pub received_at: Timestamp,
+}
+
+fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
+    Ok(Waiting {
+        id: row.get("id")?,
+        session: row.get("session_id")?,
+        user: row.get("user_id")?,
+        external_user: row.get("external_user")?,
+        from: Address {
+            connector: row.get("connector")?,
+            account: row.get("account")?,
+            chat: row.get("chat")?,
+        },
+        external_id: row.get("external_id")?,
+        text: row.get("text")?,
+        model: row.get("model")?,
+        received_at: row.get("received_at")?,
+    })
+}
+
+/// Writes a message and the platform's cursor. A message that is there already changes nothing.
+/// The caller adds the message to the session's messages and wakes its lane after the commit.
+pub fn accept(
+    tx: &Transaction<'_>,
+    message: &Inbound,
+    now: Timestamp,
+) -> Result<std::result::Result<Accepted, Refusal>> {
+    if let Some(position) = &message.cursor {
+        set_cursor(tx, &message.from, position)?;
+    }
+    if let Some((id, session)) = find(tx, &message.from, &message.external_id)? {
+        return Ok(Ok(Accepted::Again(id, session)));
+    }
+    let user = if let Some(known) = message.person {
+        known
+    } else {
+        let account = format!("{}/{}", message.from.account, message.user);
+        let channel = (message.from.connector.as_str(), account.as_str());
+        users::ensure(tx, channel, (&message.user, users::Role::Member), now)?.id
+    };
+    let session = match message.session {
+        Some(named) if sessions::place(tx, named)?.is_none() => {
+            return Ok(Err(Refusal::NoSession(named)));
+        }
+        Some(named) => named,
+        None => sessions::at(tx, &message.from, user, now)?,
+    };
+    let id = MessageId::new();
+    insert(tx, message, (id, session, user), now)?;
+    Ok(Ok(Accepted::New(id, session)))
+}
+
+fn insert(
+    tx: &Transaction<'_>,
+    message: &Inbound,
+    (id, session, user): (MessageId, SessionId, UserId),
+    now: Timestamp,
+) -> Result<()> {
+    let sql = "INSERT INTO inbox (id, connector, account, chat, external_id, external_user,
+                                  session_id, user_id, text, model, state, received_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', ?11)";
+    tx.prepare_cached(sql)?.execute(params![
+        id,
+        message.from.connector,
+        message.from.account,
+        message.from.chat,
+        message.external_id,
+        message.user,
+        session,
+        user,
+        message.text,
+        message.model,
+        now
+    ])?;
+    Ok(())
+}
+
+/// The message with an external id.
+pub fn find(
+    c: &Connection,
+    from: &Address,
+    external_id: &str,
+) -> Result<Option<(MessageId, SessionId)>> {
+    let sql = "SELECT id, session_id FROM inbox
+               WHERE connector = ?1 AND account = ?2 AND external_id = ?3";
+    let mut query = c.prepare_cached(sql)?;
+    let found = query.query_row([&from.connector, &from.account, external_id], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    });
+    Ok(found.optional()?)
+}
+
+/// The oldest message of a session that waits for a turn.
+pub fn next(c: &Connection, session: SessionId) -> Result<Option<Waiting>> {
+    let sql = "SELECT * FROM inbox WHERE session_id = ?1 AND state = 'pending' ORDER BY id LIMIT 1";
+    Ok(c.prepare_cached(sql)?
+        .query_row([session], waiting)
+        .optional()?)
+}
+
+/// A message by id.
+pub fn get(c: &Connection, id: MessageId) -> Result<Option<Waiting>> {
+    let mut query = c.prepare_cached("SELECT * FROM inbox WHERE id = ?1")?;
+    Ok(query.query_row([id], waiting).optional()?)
+}
+
+/// State and time of the end of a message.
+pub fn state(c: &Connection, id: MessageId) -> Result<Option<(String, Option<Timestamp>)>> {
+    let mut query = c.prepare_cached("SELECT state, finished_at FROM inbox WHERE id = ?1")?;
+    Ok(query
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?)
+}
+
+/// Sessions with messages that have no answer yet, the longest waiting first.
+pub fn sessions_waiting(c: &Connection) -> Result<Vec<SessionId>> {
+    let sql = "SELECT session_id FROM inbox WHERE state IN ('pending', 'running')
+               GROUP BY session_id ORDER BY min(id)";
+    let mut query = c.prepare_cached(sql)?;
+    let rows = query.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How many messages wait or run.
+pub fn backlog(c: &Connection) -> Result<u64> {
+    let sql = "SELECT count(*) FROM inbox WHERE state IN ('pending', 'running')";
+    Ok(c.prepare_cached(sql)?
+        .query_row([], |row| row.get::<_, i64>(0))?
+        .unsigned_abs())
+}
+
+/// Moves a message to another state.
+pub fn set_state(tx: &Transaction<'_>, id: MessageId, state: State, now: Timestamp) -> Result<()> {
+    let ended = !matches!(state, State::Pending | State::Running);
+    let sql = "UPDATE inbox SET state = ?2, finished_at = ?3 WHERE id = ?1";
+    tx.prepare_cached(sql)?
+        .execute(params![id, state.as_str(), ended.then_some(now)])?;
+    Ok(())
+}
+
+/// How far a platform's updates were taken in.
+pub fn cursor(c: &Connection, connector: &str, account: &str) -> Result<Option<String>> {
+    let sql = "SELECT position FROM cursors WHERE connector = ?1 AND account = ?2";
+    Ok(c.prepare_cached(sql)?
+        .query_row([connector, account], |row| row.get(0))
+        .optional()?)
+}
+
+fn set_cursor(tx: &Transaction<'_>, from: &Address, position: &str) -> Result<()> {
+    let sql = "INSERT INTO cursors (connector, account, position) VALUES (?1, ?2, ?3)
+               ON CONFLICT (connector, account) DO UPDATE SET position = excluded.position";
+    tx.prepare_cached(sql)?
+        .execute([&from.connector, &from.account, position])?;
+    Ok(())
+}

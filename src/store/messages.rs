@@ -1,0 +1,152 @@
+//! What was said: by people and to them.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+
+use super::Result;
+use crate::types::{Attachment, MessageId, SessionId, Timestamp, TurnId, frame::AttachmentInfo};
+
+/// Who said it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    /// A person.
+    User,
+    /// The agent.
+    Assistant,
+}
+
+/// A message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Id; that of the inbox row for a person's message.
+    pub id: MessageId,
+    /// Session.
+    pub session: SessionId,
+    /// The turn that answers it or that it answers.
+    pub turn: Option<TurnId>,
+    /// Who said it.
+    pub author: Author,
+    /// `turn` or `reminder`.
+    pub origin: String,
+    /// `ok`, `failed` or `cancelled`.
+    pub status: String,
+    /// Markdown.
+    pub text: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+    let role: String = row.get("role")?;
+    Ok(Message {
+        id: row.get("id")?,
+        session: row.get("session_id")?,
+        turn: row.get("turn_id")?,
+        author: if role == "user" {
+            Author::User
+        } else {
+            Author::Assistant
+        },
+        origin: row.get("origin")?,
+        status: row.get("status")?,
+        text: row.get("content")?,
+        at: row.get("created_at")?,
+    })
+}
+
+/// Writes a message.
+pub fn insert(tx: &Transaction<'_>, message: &Message) -> Result<()> {
+    let sql =
+        "INSERT INTO messages (id, session_id, turn_id, role, origin, status, content, created_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    tx.prepare_cached(sql)?.execute(params![
+        message.id,
+        message.session,
+        message.turn,
+        match message.author {
+            Author::User => "user",
+            Author::Assistant => "assistant",
+        },
+        message.origin,
+        message.status,
+        message.text,
+        message.at
+    ])?;
+    Ok(())
+}
+
+/// Ties a person's message to the turn that answers it.
+pub fn set_turn(tx: &Transaction<'_>, id: MessageId, turn: TurnId) -> Result<()> {
+    tx.prepare_cached("UPDATE messages SET turn_id = ?2 WHERE id = ?1")?
+        .execute(params![id, turn])?;
+    Ok(())
+}
+
+/// The newest messages of a session before `before`, oldest first.
+pub fn latest(
+    c: &Connection,
+    session: SessionId,
+    before: Option<MessageId>,
+    limit: u32,
+) -> Result<Vec<Message>> {
+    let sql = "SELECT * FROM messages WHERE session_id = ?1 AND (?2 IS NULL OR id < ?2)
+               ORDER BY id DESC LIMIT ?3";
+    let mut query = c.prepare_cached(sql)?;
+    let rows = query.query_map(params![session, before, limit], message)?;
+    let mut found: Vec<Message> = rows.collect::<rusqlite::Result<_>>()?;
+    found.reverse();
+    Ok(found)
+}
+
+/// One message.
+pub fn get(c: &Connection, id: MessageId) -> Result<Option<Message>> {
+    let mut query = c.prepare_cached("SELECT * FROM messages WHERE id = ?1")?;
+    Ok(query.query_row([id], message).optional()?)
+}
+
+/// The answer that a turn gave.
+pub fn answer_of(c: &Connection, turn: TurnId) -> Result<Option<Message>> {
+    let sql = "SELECT * FROM messages WHERE turn_id = ?1 AND role = 'assistant'
+               AND session_id = (SELECT session_id FROM turns WHERE id = ?1)";
+    Ok(c.prepare_cached(sql)?
+        .query_row([turn], message)
+        .optional()?)
+}
+
+/// Stores a file that came with a message.
+pub fn attach(tx: &Transaction<'_>, to: MessageId, file: &Attachment) -> Result<()> {
+    let sql =
+        "INSERT INTO blobs (id, message_id, name, media_type, data) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let id = MessageId::new();
+    tx.prepare_cached(sql)?
+        .execute(params![id, to, file.name, file.media_type, file.data])?;
+    Ok(())
+}
+
+/// The files of a message.
+pub fn attachments(c: &Connection, of: MessageId) -> Result<Vec<Attachment>> {
+    let sql = "SELECT name, media_type, data FROM blobs WHERE message_id = ?1 ORDER BY id";
+    let mut query = c.prepare_cached(sql)?;
+    let rows = query.query_map([of], |row| {
+        Ok(Attachment {
+            name: row.get("name")?,
+            media_type: row.get("media_type")?,
+            data: row.get("data")?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The files of a message, without their content.
+pub fn attachment_infos(c: &Connection, of: MessageId) -> Result<Vec<AttachmentInfo>> {
+    let sql = "SELECT name, media_type, length(data) AS size FROM blobs
+               WHERE message_id = ?1 ORDER BY id";
+    let mut query = c.prepare_cached(sql)?;
+    let rows = query.query_map([of], |row| {
+        Ok(AttachmentInfo {
+            name: row.get("name")?,
+            media_type: row.get("media_type")?,
+            size: row.get::<_, i64>("size")?.unsigned_abs(),
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}

@@ -1,0 +1,321 @@
+//! Turns and their steps: what is being done to answer a message, written as it is done.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use serde_json::Value;
+
+use super::{Result, row};
+use crate::types::{
+    Address, MessageId, SessionId, StepId, Timestamp, TurnId, chat::Call, chat::Usage,
+    frame::CallStatus,
+};
+
+/// A turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// Id.
+    pub id: TurnId,
+    /// Session.
+    pub session: SessionId,
+    /// The message that it answers.
+    pub message: MessageId,
+    /// Where the answer goes.
+    pub reply_to: Address,
+    /// `running`, `answered`, `failed` or `cancelled`.
+    pub state: String,
+    /// 1, or more after restarts.
+    pub attempt: u32,
+    /// Who answered.
+    pub provider: Option<String>,
+    /// With which model.
+    pub model: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+fn turn(row: &Row<'_>) -> rusqlite::Result<Turn> {
+    Ok(Turn {
+        id: row.get("id")?,
+        session: row.get("session_id")?,
+        message: row.get("message_id")?,
+        reply_to: Address {
+            connector: row.get("connector")?,
+            account: row.get("account")?,
+            chat: row.get("chat")?,
+        },
+        state: row.get("state")?,
+        attempt: row.get("attempt")?,
+        provider: row.get("provider")?,
+        model: row.get("model")?,
+        error: row.get("error")?,
+        started_at: row.get("started_at")?,
+        finished_at: row.get("finished_at")?,
+    })
+}
+
+/// One step of a turn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Id.
+    pub id: StepId,
+    /// Its place in the turn.
+    pub ordinal: u32,
+    /// What kind, with what belongs to it.
+    pub kind: StepKind,
+    /// How it stands.
+    pub status: CallStatus,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When the model's first token came.
+    pub first_token_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// What a step is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepKind {
+    /// A model call.
+    Model {
+        /// `provider/model`.
+        name: String,
+        /// What it said.
+        text: String,
+        /// What it asked for.
+        calls: Vec<Call>,
+        /// What it took.
+        usage: Usage,
+    },
+    /// A tool call.
+    Tool {
+        /// What was asked for.
+        call: Call,
+        /// The result for the model.
+        output: String,
+        /// The result for people and programs.
+        detail: Value,
+    },
+}
+
+fn step(row: &Row<'_>) -> rusqlite::Result<Step> {
+    let kind: String = row.get("kind")?;
+    let name: String = row.get("name")?;
+    let kind = if kind == "model" {
+        let said = row::json(row, "output")?;
+        StepKind::Model {
+            name,
+            text: said
+                .get("text")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+            calls: said
+                .get("calls")
+                .and_then(|calls| serde_json::from_value(calls.clone()).ok())
+                .unwrap_or_default(),
+            usage: serde_json::from_value(row::json(row, "usage")?).unwrap_or_default(),
+        }
+    } else {
+        let id: Option<String> = row.get("call_id")?;
+        StepKind::Tool {
+            call: Call {
+                id: id.unwrap_or_default(),
+                tool: name,
+                args: row::json(row, "input")?,
+            },
+            output: row.get::<_, Option<String>>("output")?.unwrap_or_default(),
+            detail: row::json(row, "detail")?,
+        }
+    };
+    Ok(Step {
+        id: row.get("id")?,
+        ordinal: row.get("ordinal")?,
+        kind,
+        status: CallStatus::parse(&row.get::<_, String>("status")?),
+        started_at: row.get("started_at")?,
+        first_token_at: row.get("first_token_at")?,
+        finished_at: row.get("finished_at")?,
+    })
+}
+
+/// Begins a turn.
+pub fn start(tx: &Transaction<'_>, turn: &Turn) -> Result<()> {
+    let sql = "INSERT INTO turns (id, session_id, message_id, connector, account, chat,
+                                  state, attempt, started_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'running', ?7, ?8)";
+    tx.prepare_cached(sql)?.execute(params![
+        turn.id,
+        turn.session,
+        turn.message,
+        turn.reply_to.connector,
+        turn.reply_to.account,
+        turn.reply_to.chat,
+        turn.attempt,
+        turn.started_at
+    ])?;
+    Ok(())
+}
+
+/// A running turn begins again.
+pub fn set_attempt(tx: &Transaction<'_>, id: TurnId, attempt: u32) -> Result<()> {
+    tx.prepare_cached("UPDATE turns SET attempt = ?2 WHERE id = ?1")?
+        .execute(params![id, attempt])?;
+    Ok(())
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// `answered`, `failed` or `cancelled`.
+    pub state: &'static str,
+    /// Who answered.
+    pub provider: String,
+    /// With which model.
+    pub model: String,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// Ends a turn. `false` if it had ended already: then nothing was changed, and the caller must not
+/// answer a second time.
+pub fn finish(tx: &Transaction<'_>, id: TurnId, end: &End, now: Timestamp) -> Result<bool> {
+    let sql = "UPDATE turns SET state = ?2, provider = ?3, model = ?4, error = ?5, finished_at = ?6
+               WHERE id = ?1 AND state = 'running'";
+    let changed = tx.prepare_cached(sql)?.execute(params![
+        id,
+        end.state,
+        end.provider,
+        end.model,
+        end.error,
+        now
+    ])?;
+    Ok(changed == 1)
+}
+
+/// The turn that a session was in when the daemon stopped.
+pub fn running(c: &Connection, session: SessionId) -> Result<Option<Turn>> {
+    let sql = "SELECT * FROM turns WHERE session_id = ?1 AND state = 'running' ORDER BY id LIMIT 1";
+    Ok(c.prepare_cached(sql)?
+        .query_row([session], turn)
+        .optional()?)
+}
+
+/// A turn by id.
+pub fn get(c: &Connection, id: TurnId) -> Result<Option<Turn>> {
+    let mut query = c.prepare_cached("SELECT * FROM turns WHERE id = ?1")?;
+    Ok(query.query_row([id], turn).optional()?)
+}
+
+/// The turn that answers a message.
+pub fn of_message(c: &Connection, id: MessageId) -> Result<Option<Turn>> {
+    let sql = "SELECT * FROM turns WHERE message_id = ?1 ORDER BY id DESC LIMIT 1";
+    Ok(c.prepare_cached(sql)?.query_row([id], turn).optional()?)
+}
+
+/// A model call begins.
+pub fn start_model(
+    tx: &Transaction<'_>,
+    turn: TurnId,
+    (id, ordinal): (StepId, u32),
+    now: Timestamp,
+) -> Result<()> {
+    let sql = "INSERT INTO steps (id, turn_id, ordinal, kind, status, name, started_at)
+               VALUES (?1, ?2, ?3, 'model', 'running', '', ?4)";
+    tx.prepare_cached(sql)?
+        .execute(params![id, turn, ordinal, now])?;
+    Ok(())
+}
+
+/// What a model call gave.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// `provider/model`.
+    pub name: String,
+    /// Text.
+    pub text: String,
+    /// Calls.
+    pub calls: Vec<Call>,
+    /// What it took.
+    pub usage: Usage,
+    /// When the first token came.
+    pub first_token_at: Option<Timestamp>,
+}
+
+/// A model call ends.
+pub fn finish_model(tx: &Transaction<'_>, id: StepId, said: &Said, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE steps SET status = 'ok', name = ?2, output = ?3, usage = ?4,
+                                first_token_at = ?5, finished_at = ?6 WHERE id = ?1";
+    let output = serde_json::json!({ "text": said.text, "calls": said.calls }).to_string();
+    let usage = serde_json::to_string(&said.usage).unwrap_or_default();
+    tx.prepare_cached(sql)?.execute(params![
+        id,
+        said.name,
+        output,
+        usage,
+        said.first_token_at,
+        now
+    ])?;
+    Ok(())
+}
+
+/// A step ends without a result: the model call was lost, or the turn was stopped.
+pub fn end_step(
+    tx: &Transaction<'_>,
+    id: StepId,
+    status: CallStatus,
+    output: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let sql =
+        "UPDATE steps SET status = ?2, output = CASE kind WHEN 'tool' THEN ?3 ELSE output END,
+                                detail = json_quote(?3), finished_at = ?4 WHERE id = ?1";
+    tx.prepare_cached(sql)?
+        .execute(params![id, status.as_str(), output, now])?;
+    Ok(())
+}
+
+/// A tool call begins: written before it runs.
+pub fn start_tool(
+    tx: &Transaction<'_>,
+    turn: TurnId,
+    (id, ordinal): (StepId, u32),
+    call: &Call,
+    now: Timestamp,
+) -> Result<()> {
+    let sql =
+        "INSERT INTO steps (id, turn_id, ordinal, kind, status, name, call_id, input, started_at)
+               VALUES (?1, ?2, ?3, 'tool', 'running', ?4, ?5, ?6, ?7)";
+    let input = call.args.to_string();
+    tx.prepare_cached(sql)?
+        .execute(params![id, turn, ordinal, call.tool, call.id, input, now])?;
+    Ok(())
+}
+
+/// A tool call ends with a result.
+pub fn finish_tool(
+    tx: &Transaction<'_>,
+    id: StepId,
+    (status, output, detail): (CallStatus, &str, &Value),
+    now: Timestamp,
+) -> Result<()> {
+    let sql =
+        "UPDATE steps SET status = ?2, output = ?3, detail = ?4, finished_at = ?5 WHERE id = ?1";
+    tx.prepare_cached(sql)?.execute(params![
+        id,
+        status.as_str(),
+        output,
+        detail.to_string(),
+        now
+    ])?;
+    Ok(())
+}
+
+/// The steps of a turn, in order.
+pub fn steps(c: &Connection, turn: TurnId) -> Result<Vec<Step>> {
+    let mut query = c.prepare_cached("SELECT * FROM steps WHERE turn_id = ?1 ORDER BY ordinal")?;
+    let rows = query.query_map([turn], step)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
