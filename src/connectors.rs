@@ -1,1 +1,244 @@
-//! (being written)
+//! Connectors: code that speaks to a platform. Platform words stay in here.
+//!
+//! A new one is a file in `connectors/` and its line in [`KINDS`].
+
+mod cli;
+mod web;
+mod webhook;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use schemars::{JsonSchema, Schema};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    net::Http,
+    store::inbox::Accepted,
+    types::{Address, Entry, Inbound, Outgoing, Receipt, SessionId},
+};
+
+/// Where connectors put messages.
+#[async_trait]
+pub trait Inbox: Send + Sync {
+    /// Takes a message. Once this returns `Ok` it is on disk and will be answered, even after a
+    /// crash; only then may it be acknowledged to the other side.
+    async fn accept(&self, message: Inbound) -> Result<Accepted, AcceptError>;
+}
+
+/// Why a message was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The named session does not exist.
+    #[error("there is no session {0}; leave it out to begin a new one")]
+    NoSession(SessionId),
+    /// Nothing was written; the other side should send it again later.
+    #[error("the message could not be stored: {0}")]
+    Later(#[from] crate::store::StoreError),
+}
+
+/// Code that speaks to one platform.
+#[async_trait]
+pub trait Connector: Send + Sync + 'static {
+    /// Listens until cancelled. `Ok` means done, also when only a person can help (the reason is
+    /// the connector's state); `Err` means: call again later.
+    async fn run(&self, inbox: &dyn Inbox, cancel: CancellationToken) -> Result<(), ConnectorError>;
+
+    /// Delivers an answer.
+    async fn send(&self, to: &Address, what: &Outgoing) -> Result<Receipt, ConnectorError>;
+
+    /// What the platform can do.
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
+
+    /// Takes a signed request that the platform sent to `POST /hooks/{name}`.
+    async fn hook(&self, _inbox: &dyn Inbox, _request: Hook) -> Result<Accepted, HookError> {
+        Err(HookError::Unknown)
+    }
+}
+
+/// What a platform can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Abilities {
+    /// Receivers read the session themselves: an answer that is on disk is delivered.
+    pub reads_session: bool,
+}
+
+/// Why a delivery or a listener failed, by what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectorError {
+    /// Try again, after this long at least.
+    #[error("{reason}")]
+    Later {
+        /// What happened.
+        reason: String,
+        /// What the platform asked for.
+        after: Option<Duration>,
+    },
+    /// The platform does not take this; trying again changes nothing.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A request to a hook.
+#[derive(Debug, Clone)]
+pub struct Hook {
+    /// The last part of its path.
+    pub name: String,
+    /// `X-Signature-256`.
+    pub signature: Option<String>,
+    /// The body as it came.
+    pub body: Vec<u8>,
+}
+
+/// Why a hook request is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum HookError {
+    /// There is no such hook.
+    #[error("there is no such hook")]
+    Unknown,
+    /// The signature is missing or wrong.
+    #[error("{0}")]
+    Signature(&'static str),
+    /// The body is not what a hook takes.
+    #[error("{0}")]
+    Invalid(String),
+    /// It could not be stored.
+    #[error(transparent)]
+    Accept(#[from] AcceptError),
+}
+
+/// What a connector's file provides.
+pub trait Spec: Connector + Sized {
+    /// Its name under `channels`.
+    const NAME: &'static str;
+    /// Its section of `config.example.yml`.
+    const EXAMPLE: &'static str;
+    /// Its configuration.
+    type Config: DeserializeOwned + JsonSchema;
+
+    /// Makes one; no I/O.
+    fn new(config: Self::Config, http: &Http) -> Self;
+}
+
+/// A kind of connector: what [`Spec`] says, as data.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// Its name under `channels`.
+    pub name: &'static str,
+    /// Its section of `config.example.yml`.
+    pub example: &'static str,
+    /// JSON Schema of its configuration.
+    pub schema: fn() -> Schema,
+    /// Makes one from its configuration.
+    pub build: fn(Value, &Http) -> Result<Arc<dyn Connector>, serde_json::Error>,
+}
+
+impl Kind {
+    const fn of<S: Spec>() -> Self {
+        Self {
+            name: S::NAME,
+            example: S::EXAMPLE,
+            schema: || schemars::schema_for!(S::Config),
+            build: |value, http| Ok(Arc::new(S::new(serde_json::from_value(value)?, http))),
+        }
+    }
+}
+
+/// Every kind.
+pub const KINDS: &[Kind] =
+    &[Kind::of::<web::Web>(), Kind::of::<webhook::Webhook>(), Kind::of::<cli::Cli>()];
+
+/// How a connector stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// Its name.
+    pub name: String,
+    /// `ok` or `off`.
+    pub state: &'static str,
+    /// More for a person.
+    pub detail: String,
+}
+
+/// The connectors of this daemon.
+#[derive(Clone, Default)]
+pub struct Registry {
+    named: Arc<BTreeMap<String, Arc<dyn Connector>>>,
+    off: Arc<Vec<State>>,
+}
+
+impl Registry {
+    /// Builds what is configured. The page and the command line are there unless switched off; a
+    /// section that cannot be built disables that connector alone and is listed with its reason.
+    pub fn build(entries: &[Entry], http: &Http) -> Self {
+        let mut named = BTreeMap::new();
+        let mut off = Vec::new();
+        let always = ["web", "cli"].map(|name| Entry {
+            name: name.to_owned(),
+            kind: name.to_owned(),
+            settings: serde_json::Map::new(),
+        });
+        let missing = always.iter().filter(|a| !entries.iter().any(|e| e.name == a.name));
+        for entry in entries.iter().chain(missing) {
+            match build(entry, http) {
+                Ok(Some(connector)) => drop(named.insert(entry.name.clone(), connector)),
+                Ok(None) => {
+                    off.push(State { name: entry.name.clone(), state: "off", detail: "switched off".to_owned() });
+                }
+                Err(detail) => {
+                    tracing::error!(connector = entry.name, %detail, "a connector is off");
+                    off.push(State { name: entry.name.clone(), state: "off", detail });
+                }
+            }
+        }
+        Self { named: Arc::new(named), off: Arc::new(off) }
+    }
+
+    /// One connector.
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn Connector>> {
+        self.named.get(name)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Arc<dyn Connector>)> {
+        self.named.iter()
+    }
+
+    /// Whether answers through a connector are delivered by being on disk.
+    pub fn reads_session(&self, name: &str) -> bool {
+        // An unknown one (switched off since) cannot deliver: the answer waits in the outbox.
+        self.get(name).is_some_and(|c| c.abilities().reads_session)
+    }
+
+    /// How they stand.
+    pub fn states(&self) -> Vec<State> {
+        let on = self.named.keys().map(|name| State {
+            name: name.clone(),
+            state: "ok",
+            detail: String::new(),
+        });
+        on.chain(self.off.iter().cloned()).collect()
+    }
+}
+
+fn build(entry: &Entry, http: &Http) -> Result<Option<Arc<dyn Connector>>, String> {
+    let mut settings = entry.settings.clone();
+    if settings.remove("enabled") == Some(Value::Bool(false)) {
+        return Ok(None);
+    }
+    let Some(kind) = KINDS.iter().find(|k| k.name == entry.kind) else {
+        return Err(format!("there is no connector `{}` in this version", entry.kind));
+    };
+    (kind.build)(Value::Object(settings), http)
+        .map(Some)
+        .map_err(|e| format!("channels.{}: {e}", entry.name))
+}
+
+/// Waits until cancelled: what a connector does whose messages come through the HTTP server.
+async fn served_elsewhere(cancel: CancellationToken) -> Result<(), ConnectorError> {
+    cancel.cancelled().await;
+    Ok(())
+}
