@@ -4,11 +4,11 @@
 //! table [`KINDS`]. A provider retries nothing (but a connection that never came about) and knows
 //! neither budgets nor sessions: the caller decides what follows from an error.
 
-//mod anthropic;
+mod anthropic;
 mod conversation;
 mod error;
 mod offline;
-//mod ollama;
+mod ollama;
 mod openai;
 mod peer;
 mod presets;
@@ -108,14 +108,17 @@ pub struct Kind {
     /// JSON Schema of its settings.
     pub schema: fn() -> Value,
     /// Makes one from its section; the error says what is wrong with the section.
-    pub build: fn(&Entry, &Http) -> Result<Arc<dyn Provider>, String>,
+    pub build: Build,
 }
+
+/// Makes a provider of a section.
+pub type Build = fn(&Entry, &Http) -> Result<Arc<dyn Provider>, String>;
 
 /// Every kind that can be configured.
 pub const KINDS: &[Kind] = &[
-    //Kind::of::<anthropic::Anthropic>(),
+    Kind::of::<anthropic::Anthropic>(),
     Kind::of::<openai::OpenAi>(),
-    //Kind::of::<ollama::Ollama>(),
+    Kind::of::<ollama::Ollama>(),
     Kind::preset(&presets::GEMINI),
     Kind::preset(&presets::OPENROUTER),
     Kind::preset(&presets::ZAI),

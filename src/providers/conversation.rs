@@ -130,7 +130,7 @@ impl<'a> Builder<'a> {
         Asked {
             id: self.id(&call.id),
             tool: tool_name(&call.tool),
-            args: object(&call.args),
+            args: as_object(&call.args),
             result: Cow::Borrowed(if result.trim().is_empty() {
                 "(no output)"
             } else {
@@ -143,14 +143,12 @@ impl<'a> Builder<'a> {
     /// The id itself, if it fits every dialect and was not used before.
     fn id(&mut self, wanted: &str) -> String {
         let fits = (1..=40).contains(&wanted.len()) && wanted.bytes().all(plain);
-        let id = if fits && !self.ids.contains(wanted) {
-            wanted.to_owned()
-        } else {
-            (self.ids.len()..)
-                .map(|n| format!("call_{n}"))
-                .find(|id| !self.ids.contains(id))
-                .unwrap_or_default()
-        };
+        let mut id = wanted.to_owned();
+        let mut n = self.ids.len();
+        while !fits && id == wanted || self.ids.contains(&id) {
+            id = format!("call_{n}");
+            n += 1;
+        }
         self.ids.insert(id.clone());
         id
     }
@@ -234,12 +232,22 @@ fn tool_name(name: &str) -> Cow<'_, str> {
     })
 }
 
-fn object(args: &Value) -> Cow<'_, Value> {
+fn as_object(args: &Value) -> Cow<'_, Value> {
     match args {
         Value::Object(_) => Cow::Borrowed(args),
         Value::Null => Cow::Owned(json!({})),
         other => Cow::Owned(json!({ "unreadable": other })),
     }
+}
+
+/// A JSON object from its fields, which are moved (`json!` copies what is put into it).
+pub(super) fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::Object(
+        fields
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
+    )
 }
 
 /// Arguments as a model wrote them: an object, or the text itself where it is none.

@@ -38,7 +38,7 @@ const SMALL_BODY: usize = 4 << 20;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Longer than this nobody waits.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// An `http` or `https` address in the configuration.
 #[derive(Debug, Clone)]
@@ -104,9 +104,13 @@ impl Peer {
     }
 
     /// Sends something small and waits for all of the answer.
-    pub(super) async fn ask(&self, path: &str, body: &Value) -> Result<Value, ProviderError> {
-        self.small(Method::POST, path, HeaderMap::new(), Some(body))
-            .await
+    pub(super) async fn ask(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+        body: &Value,
+    ) -> Result<Value, ProviderError> {
+        self.small(Method::POST, path, headers, Some(body)).await
     }
 
     async fn small(

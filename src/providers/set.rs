@@ -30,11 +30,11 @@ const CHECK: Duration = Duration::from_secs(2);
 const KNOCK: Duration = Duration::from_millis(300);
 
 /// How long a good check holds, and a bad one.
-const GOOD: Duration = Duration::from_secs(60);
+const GOOD: Duration = Duration::from_mins(1);
 const BAD: Duration = Duration::from_secs(30);
 
 /// A provider that is told to slow down is not left alone for longer than this.
-const LONGEST_BREAK: Duration = Duration::from_secs(600);
+const LONGEST_BREAK: Duration = Duration::from_mins(10);
 
 /// What the set is made of.
 #[derive(Debug, Clone)]

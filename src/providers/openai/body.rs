@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     providers::{
         Request,
-        conversation::{self, Asked, Part},
+        conversation::{self, Asked, Part, object},
     },
     types::Attachment,
 };
@@ -72,7 +72,10 @@ fn messages(request: &Request, shape: &Shape<'_>) -> Value {
                 if !text.trim().is_empty() {
                     content.insert(0, json!({ "type": "text", "text": text }));
                 }
-                out.push(json!({ "role": "user", "content": content }));
+                out.push(object([
+                    ("role", "user".into()),
+                    ("content", content.into()),
+                ]));
             }
             Part::Assistant { text, calls } if calls.is_empty() => {
                 out.push(json!({ "role": "assistant", "content": text }));
@@ -80,7 +83,11 @@ fn messages(request: &Request, shape: &Shape<'_>) -> Value {
             Part::Assistant { text, calls } => {
                 let content = (!text.trim().is_empty()).then_some(text);
                 let asked: Vec<Value> = calls.iter().map(|asked| call(asked, shape)).collect();
-                out.push(json!({ "role": "assistant", "content": content, "tool_calls": asked }));
+                out.push(object([
+                    ("role", "assistant".into()),
+                    ("content", json!(content)),
+                    ("tool_calls", asked.into()),
+                ]));
                 out.extend(calls.iter().map(result));
             }
         }
@@ -94,7 +101,8 @@ fn image(image: &Attachment) -> Value {
         image.media_type,
         STANDARD.encode(&image.data)
     );
-    json!({ "type": "image_url", "image_url": { "url": url } })
+    let url = object([("url", url.into())]);
+    object([("type", "image_url".into()), ("image_url", url)])
 }
 
 fn call(asked: &Asked<'_>, shape: &Shape<'_>) -> Value {
