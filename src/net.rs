@@ -18,7 +18,7 @@ use url::{Host, Url};
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// How long an unused connection is kept for the next request.
-const KEEP: Duration = Duration::from_secs(60);
+const KEEP: Duration = Duration::from_mins(1);
 
 /// HTTP clients, made on first use. Cheap to clone; all clones share their connections.
 ///

@@ -116,7 +116,7 @@ mod tests {
             lines in prop::collection::vec("[a-zäö€🦀{}:]{1,12}", 0..8),
             cuts in prop::collection::vec(0usize..100, 0..10),
         ) {
-            let whole = lines.iter().map(|l| format!("{l}\n")).collect::<String>().into_bytes();
+            let whole = lines.iter().flat_map(|l| [l.as_bytes(), b"\n"].concat()).collect::<Vec<u8>>();
             let mut cuts: Vec<usize> = cuts.iter().map(|c| c % (whole.len() + 1)).collect();
             cuts.extend([0, whole.len()]);
             cuts.sort_unstable();

@@ -1,0 +1,81 @@
+//! Slash commands.
+
+use serde_json::json;
+
+use super::{Plan, args, one, texts, when};
+use crate::providers::Request;
+
+/// Every command, as it is typed without the slash.
+pub(super) const COMMANDS: [&str; 8] = [
+    "help", "start", "skills", "run", "remind", "memory", "new", "status",
+];
+
+/// Whether a message is a command, known or not: `/word` at its very start. Paths are not.
+pub fn is_command(text: &str) -> bool {
+    split(text).is_some()
+}
+
+/// The word without the slash, lower case, and what follows it.
+fn split(text: &str) -> Option<(String, &str)> {
+    let rest = text.trim().strip_prefix('/')?;
+    let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+    let (word, rest) = rest.split_at(end);
+    // Telegram appends the name of the bot in groups.
+    let word = word.split_once('@').map_or(word, |(word, _bot)| word);
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let is_word = word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.chars().all(plain);
+    is_word.then(|| (word.to_ascii_lowercase(), rest.trim()))
+}
+
+/// What a command asks for; none if the message is no command.
+pub(super) fn plan(said: &str, request: &Request) -> Option<Plan> {
+    let (word, rest) = split(said)?;
+    Some(match word.as_str() {
+        "help" | "start" => Plan::Say(texts::help(request)),
+        "skills" => Plan::call("list_skills", json!({})),
+        "status" => Plan::call("status", json!({})),
+        "new" => Plan::call("new_session", json!({})),
+        "run" => args::run(rest, request),
+        "remind" => remind(rest),
+        "memory" => memory(rest),
+        unknown => Plan::Say(texts::unknown_command(unknown, request)),
+    })
+}
+
+fn remind(rest: &str) -> Plan {
+    let (word, more) = first_word(rest);
+    match (word.to_ascii_lowercase().as_str(), more) {
+        ("" | "list", "") => Plan::call("list_reminders", json!({})),
+        ("cancel" | "delete" | "remove", id) if !id.is_empty() => {
+            Plan::call("cancel_reminder", one("id", id))
+        }
+        _ => match when::leading(rest) {
+            Some((when, text)) if !text.is_empty() => {
+                Plan::call("remind", json!({ "when": when, "text": text }))
+            }
+            _ => Plan::Say(texts::REMIND_USAGE.to_owned()),
+        },
+    }
+}
+
+fn memory(rest: &str) -> Plan {
+    let (word, more) = first_word(rest);
+    match (word.to_ascii_lowercase().as_str(), more) {
+        ("" | "list", "") => Plan::call("list_memories", json!({})),
+        ("add" | "remember", text) if !text.is_empty() => Plan::call("remember", one("text", text)),
+        ("search" | "recall", query) if !query.is_empty() => {
+            Plan::call("recall", one("query", query))
+        }
+        ("forget" | "delete" | "remove", id) if !id.is_empty() => {
+            Plan::call("forget", one("id", id))
+        }
+        _ => Plan::Say(texts::MEMORY_USAGE.to_owned()),
+    }
+}
+
+/// The first word, and the rest without the space between.
+pub(super) fn first_word(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    text.split_once(char::is_whitespace)
+        .map_or((text, ""), |(word, rest)| (word, rest.trim()))
+}

@@ -1,0 +1,135 @@
+//! What comes back: Ollama's lines of JSON.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    providers::{
+        ProviderError, conversation,
+        error::Report,
+        peer::{Dialect, Ending, Progress},
+    },
+    types::chat::{Call, Stop, Usage, estimate_tokens},
+};
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow, default)]
+    message: Option<Piece<'a>>,
+    #[serde(default)]
+    done: bool,
+    #[serde(borrow, default)]
+    done_reason: Option<Cow<'a, str>>,
+    #[serde(default)]
+    prompt_eval_count: Option<u64>,
+    #[serde(default)]
+    eval_count: Option<u64>,
+    #[serde(default)]
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Piece<'a> {
+    #[serde(borrow, default)]
+    content: Option<Cow<'a, str>>,
+    #[serde(default)]
+    tool_calls: Option<Vec<CallPiece>>,
+}
+
+#[derive(Deserialize)]
+struct CallPiece {
+    #[serde(default)]
+    id: Option<String>,
+    function: FunctionPiece,
+}
+
+#[derive(Deserialize)]
+struct FunctionPiece {
+    name: String,
+    #[serde(default)]
+    arguments: Value,
+}
+
+/// An answer that is being put together.
+pub(super) struct Lines {
+    provider: String,
+    calls: Vec<Call>,
+    counts: (Option<u64>, Option<u64>),
+    stop: Stop,
+    input_estimate: u64,
+    output_estimate: u64,
+}
+
+impl Lines {
+    pub(super) fn new(provider: &str, input_estimate: u64) -> Self {
+        Self {
+            provider: provider.to_owned(),
+            calls: Vec::new(),
+            counts: (None, None),
+            stop: Stop::Done,
+            input_estimate,
+            output_estimate: 0,
+        }
+    }
+
+    fn call(&mut self, piece: CallPiece) {
+        self.output_estimate += estimate_tokens(&piece.function.arguments.to_string());
+        let taken = |id: &str| self.calls.iter().any(|call| call.id == id);
+        let id = piece.id.filter(|id| !id.is_empty() && !taken(id));
+        self.calls.push(Call {
+            id: id.unwrap_or_else(conversation::new_id),
+            tool: piece.function.name,
+            args: match piece.function.arguments {
+                Value::String(text) => conversation::arguments(text),
+                Value::Null => Value::Object(serde_json::Map::new()),
+                args => args,
+            },
+        });
+    }
+}
+
+impl Dialect for Lines {
+    fn frame(&mut self, data: &str, text: &mut Vec<String>) -> Result<Progress, ProviderError> {
+        let line: Line<'_> = serde_json::from_str(data)
+            .map_err(|_unreadable| ProviderError::garbled(&self.provider, data))?;
+        if let Some(error) = line.error {
+            let mut report = Report::of(&error);
+            // In the middle of an answer it can only be the server's own trouble.
+            report.status = 500;
+            return Err(ProviderError::reported(&self.provider, &report));
+        }
+        if let Some(piece) = line.message {
+            if let Some(content) = piece.content {
+                self.output_estimate += estimate_tokens(&content);
+                text.push(content.into_owned());
+            }
+            for call in piece.tool_calls.into_iter().flatten() {
+                self.call(call);
+            }
+        }
+        if !line.done {
+            return Ok(Progress::Middle);
+        }
+        self.counts = (line.prompt_eval_count, line.eval_count);
+        if line.done_reason.as_deref() == Some("length") {
+            self.stop = Stop::Length;
+        }
+        Ok(Progress::Last)
+    }
+
+    fn end(&mut self) -> Ending {
+        let (input, output) = self.counts;
+        Ending {
+            calls: std::mem::take(&mut self.calls),
+            usage: Usage {
+                input_tokens: input.unwrap_or(self.input_estimate),
+                cached_tokens: 0,
+                output_tokens: output.unwrap_or(self.output_estimate),
+                estimated: input.is_none() || output.is_none(),
+            },
+            stop: self.stop,
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The server of one provider: how it is asked, and how its streamed answer is read.
+//!
+//! Owns time limits, size limits, the mapping of statuses, and the one retry there is (a connection
+//! that never came about). What the frames of a stream mean is the [`Dialect`]'s business.
+
+mod stream;
+
+use std::{borrow::Cow, time::Duration};
+
+use bytes::Bytes;
+use chrono::DateTime;
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{ACCEPT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
+use tokio::time::timeout;
+use url::Url;
+
+pub(super) use stream::{Dialect, Ending, Framing, Progress};
+
+use super::{
+    Answer,
+    error::{ProviderError, Report},
+};
+use crate::net::Http;
+
+/// How long a small request (a check, a list of models) may take.
+const SMALL: Duration = Duration::from_secs(10);
+
+/// How much is read of an error, and of the answer to a small request.
+const ERROR_BODY: usize = 64 << 10;
+const SMALL_BODY: usize = 4 << 20;
+
+/// Before the one retry.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Longer than this nobody waits.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
+/// An `http` or `https` address in the configuration.
+#[derive(Debug, Clone)]
+pub(super) struct BaseUrl(pub(super) Url);
+
+impl<'de> Deserialize<'de> for BaseUrl {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+impl std::str::FromStr for BaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        match text.parse::<Url>() {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Self(url)),
+            _ => Err(format!(
+                "base_url: `{text}` is not an address that begins with http:// or https://"
+            )),
+        }
+    }
+}
+
+impl JsonSchema for BaseUrl {
+    fn schema_name() -> Cow<'static, str> {
+        "BaseUrl".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "uri", "pattern": "^https?://" })
+    }
+}
+
+/// The default of `stall_timeout_sec`.
+pub(super) fn default_stall() -> u64 {
+    120
+}
+
+/// One server.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    /// Name of the provider, for errors.
+    pub(super) name: String,
+    /// What paths are added to.
+    pub(super) base: Url,
+    /// How long it may be silent in the middle of an answer.
+    pub(super) stall: Duration,
+    /// Where clients come from.
+    pub(super) http: Http,
+}
+
+impl Peer {
+    /// Asks for something small and waits for all of it.
+    pub(super) async fn get(&self, path: &str, headers: HeaderMap) -> Result<Value, ProviderError> {
+        self.small(Method::GET, path, headers, None).await
+    }
+
+    /// Sends something small and waits for all of the answer.
+    pub(super) async fn ask(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+        body: &Value,
+    ) -> Result<Value, ProviderError> {
+        self.small(Method::POST, path, headers, Some(body)).await
+    }
+
+    async fn small(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<&Value>,
+    ) -> Result<Value, ProviderError> {
+        let whole = async {
+            let response = self.send(method, path, headers, body).await?;
+            let body = read_some(response, SMALL_BODY).await;
+            serde_json::from_str(&body)
+                .map_err(|e| ProviderError::garbled(&self.name, &format!("not JSON: {e}")))
+        };
+        timeout(SMALL, whole)
+            .await
+            .unwrap_or_else(|_| Err(self.down("it did not answer in time")))
+    }
+
+    /// Asks for an answer that streams.
+    pub(super) async fn stream(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+        body: &Value,
+    ) -> Result<Response, ProviderError> {
+        let sent = self.send(Method::POST, path, headers, Some(body));
+        timeout(self.stall, sent).await.unwrap_or_else(|_| {
+            let seconds = self.stall.as_secs();
+            Err(self.down(&format!("it did not begin to answer within {seconds} s")))
+        })
+    }
+
+    /// Reads the answer as it comes.
+    pub(super) fn read<D: Dialect>(
+        &self,
+        response: Response,
+        framing: Framing,
+        dialect: D,
+    ) -> Result<Answer, ProviderError> {
+        stream::read(self, response, framing, dialect)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        mut headers: HeaderMap,
+        body: Option<&Value>,
+    ) -> Result<Response, ProviderError> {
+        let url = self.url(path);
+        let client = self.http.client(&url).map_err(|e| self.transport(e))?;
+        // A compressed stream comes in lumps.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let mut request = client.request(method, url).headers(headers);
+        if let Some(body) = body {
+            request = request
+                .header(CONTENT_TYPE, "application/json")
+                .body(Bytes::from(body.to_string()));
+        }
+        let again = request.try_clone();
+        let response = match (request.send().await, again) {
+            (Err(e), Some(again)) if e.is_connect() && !e.is_timeout() => {
+                tokio::time::sleep(PAUSE).await;
+                again.send().await
+            }
+            (response, _) => response,
+        };
+        let response = response.map_err(|e| self.transport(e))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(self.refusal(response).await)
+    }
+
+    /// The base with a path added; a query in the base stays.
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{path}"));
+        url
+    }
+
+    async fn refusal(&self, response: Response) -> ProviderError {
+        let status = response.status();
+        if status.is_redirection() {
+            return ProviderError::Refused {
+                provider: self.name.clone(),
+                detail: format!("it sent us to another address (HTTP {status}); check base_url"),
+            };
+        }
+        let after = retry_after(response.headers());
+        let body = timeout(SMALL, read_some(response, ERROR_BODY))
+            .await
+            .unwrap_or_default();
+        let mut report = Report::read(status.as_u16(), &body);
+        report.after = after;
+        if status == StatusCode::NOT_FOUND && report.message.is_empty() {
+            "no such address; check base_url".clone_into(&mut report.message);
+        }
+        ProviderError::reported(&self.name, &report)
+    }
+
+    /// It does not answer.
+    pub(super) fn down(&self, detail: &str) -> ProviderError {
+        ProviderError::down(&self.name, detail)
+    }
+
+    fn transport(&self, error: reqwest::Error) -> ProviderError {
+        ProviderError::transport(&self.name, error)
+    }
+
+    /// A header with a key, which logs do not show.
+    pub(super) fn key_header(&self, value: &str) -> Result<HeaderValue, ProviderError> {
+        let mut header = HeaderValue::from_str(value).map_err(|_invalid| {
+            ProviderError::credentials(&self.name, "the key has characters that no key has")
+        })?;
+        header.set_sensitive(true);
+        Ok(header)
+    }
+}
+
+/// The first bytes of a body, as text; what is cut off or broken is missing at the end.
+async fn read_some(mut response: Response, limit: usize) -> String {
+    let mut body = Vec::new();
+    while let Ok(Some(bytes)) = response.chunk().await {
+        body.extend_from_slice(&bytes);
+        if body.len() >= limit {
+            body.truncate(limit);
+            break;
+        }
+    }
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+/// How long a provider wants us to wait: milliseconds, seconds or a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .map(str::trim)
+    };
+    let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite());
+    let seconds = if let Some(ms) = text("retry-after-ms").and_then(number) {
+        ms / 1_000.0
+    } else {
+        let value = text(RETRY_AFTER.as_str())?;
+        match number(value) {
+            Some(seconds) => seconds,
+            // Against the server's own clock, so that ours may be wrong.
+            None => seconds_between(text(DATE.as_str())?, value)?,
+        }
+    };
+    Duration::try_from_secs_f64(seconds.max(0.0))
+        .ok()
+        .map(|after| after.min(LONGEST_WAIT))
+}
+
+fn seconds_between(now: &str, then: &str) -> Option<f64> {
+    let now = DateTime::parse_from_rfc2822(now).ok()?;
+    let then = DateTime::parse_from_rfc2822(then).ok()?;
+    (then - now).to_std().ok().map(|d| d.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests;
