@@ -44,7 +44,8 @@ pub enum AcceptError {
 pub trait Connector: Send + Sync + 'static {
     /// Listens until cancelled. `Ok` means done, also when only a person can help (the reason is
     /// the connector's state); `Err` means: call again later.
-    async fn run(&self, inbox: &dyn Inbox, cancel: CancellationToken) -> Result<(), ConnectorError>;
+    async fn run(&self, inbox: &dyn Inbox, cancel: CancellationToken)
+    -> Result<(), ConnectorError>;
 
     /// Delivers an answer.
     async fn send(&self, to: &Address, what: &Outgoing) -> Result<Receipt, ConnectorError>;
@@ -149,8 +150,11 @@ impl Kind {
 }
 
 /// Every kind.
-pub const KINDS: &[Kind] =
-    &[Kind::of::<web::Web>(), Kind::of::<webhook::Webhook>(), Kind::of::<cli::Cli>()];
+pub const KINDS: &[Kind] = &[
+    Kind::of::<web::Web>(),
+    Kind::of::<webhook::Webhook>(),
+    Kind::of::<cli::Cli>(),
+];
 
 /// How a connector stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -181,20 +185,33 @@ impl Registry {
             kind: name.to_owned(),
             settings: serde_json::Map::new(),
         });
-        let missing = always.iter().filter(|a| !entries.iter().any(|e| e.name == a.name));
+        let missing = always
+            .iter()
+            .filter(|a| !entries.iter().any(|e| e.name == a.name));
         for entry in entries.iter().chain(missing) {
             match build(entry, http) {
                 Ok(Some(connector)) => drop(named.insert(entry.name.clone(), connector)),
                 Ok(None) => {
-                    off.push(State { name: entry.name.clone(), state: "off", detail: "switched off".to_owned() });
+                    off.push(State {
+                        name: entry.name.clone(),
+                        state: "off",
+                        detail: "switched off".to_owned(),
+                    });
                 }
                 Err(detail) => {
                     tracing::error!(connector = entry.name, %detail, "a connector is off");
-                    off.push(State { name: entry.name.clone(), state: "off", detail });
+                    off.push(State {
+                        name: entry.name.clone(),
+                        state: "off",
+                        detail,
+                    });
                 }
             }
         }
-        Self { named: Arc::new(named), off: Arc::new(off) }
+        Self {
+            named: Arc::new(named),
+            off: Arc::new(off),
+        }
     }
 
     /// One connector.
@@ -230,7 +247,10 @@ fn build(entry: &Entry, http: &Http) -> Result<Option<Arc<dyn Connector>>, Strin
         return Ok(None);
     }
     let Some(kind) = KINDS.iter().find(|k| k.name == entry.kind) else {
-        return Err(format!("there is no connector `{}` in this version", entry.kind));
+        return Err(format!(
+            "there is no connector `{}` in this version",
+            entry.kind
+        ));
     };
     (kind.build)(Value::Object(settings), http)
         .map(Some)

@@ -1,7 +1,7 @@
 //! Owns every long-lived task: notices when one ends, restarts it or ends the daemon, and stops all
 //! of them in order.
 
-use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::{task::JoinSet, time::Instant};

@@ -1,1 +1,141 @@
-//! (being written)
+//! Tools: what a model or a command can have done. Built-in ones are files in `tools/`; every
+//! executable skill is one more ([`skill`]).
+
+mod ability;
+mod instructions;
+mod reminders;
+mod session;
+mod facts;
+pub mod skill;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    memory::Memory,
+    schedule::Schedules,
+    skills::{catalog::Catalog, run::{LiveOutput, Runner}},
+    store::Store,
+    types::{Clock, MessageId, Place, TurnId, chat::ToolSpec, frame::CallStatus},
+};
+
+/// What tools are made of. Cheap to clone.
+#[derive(Clone)]
+pub struct Kit {
+    /// The database.
+    pub store: Store,
+    /// Time.
+    pub clock: Clock,
+    /// Facts and past messages.
+    pub memory: Memory,
+    /// Reminders.
+    pub schedules: Schedules,
+    /// Skills.
+    pub catalog: Catalog,
+    /// Runs skills.
+    pub runner: Runner,
+    /// Where sessions have their workspaces.
+    pub workspaces: Arc<std::path::PathBuf>,
+}
+
+/// In whose name a tool is called.
+#[derive(Clone)]
+pub struct Scope {
+    /// Where and for whom.
+    pub place: Place,
+    /// The message that is being answered.
+    pub message: Option<MessageId>,
+    /// The turn.
+    pub turn: Option<TurnId>,
+    /// Ends the call.
+    pub cancel: CancellationToken,
+    /// Takes output while it is made.
+    pub live: Option<mpsc::Sender<LiveOutput>>,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    /// Whether it did what it was asked.
+    pub status: CallStatus,
+    /// For the model.
+    pub text: String,
+    /// For people and programs.
+    pub detail: Value,
+}
+
+impl Done {
+    /// A text that serves both.
+    pub fn text(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { status: CallStatus::Ok, detail: json!({ "text": text }), text }
+    }
+
+    /// A failure that the model is told of; it never ends the turn.
+    pub fn failed(text: impl Into<String>) -> Self {
+        Self { status: CallStatus::Failed, ..Self::text(text) }
+    }
+}
+
+/// Something that can be called.
+#[async_trait]
+pub trait Tool: Send + Sync + 'static {
+    /// How it is shown to a model.
+    fn spec(&self) -> ToolSpec;
+
+    /// Whether models are shown it; others are for commands alone.
+    fn for_models(&self) -> bool {
+        true
+    }
+
+    /// Whether it may run again after a crash in the middle of it.
+    fn idempotent(&self) -> bool {
+        false
+    }
+
+    /// Does it. What goes wrong is told in the result, for the model to read.
+    async fn call(&self, scope: Scope, args: Value) -> Done;
+}
+
+/// Makes a built-in tool.
+type Make = fn(&Kit) -> Arc<dyn Tool>;
+
+/// Every built-in tool.
+pub const KINDS: &[Make] = &[
+    facts::remember,
+    facts::recall,
+    facts::forget,
+    facts::list,
+    reminders::set,
+    reminders::list,
+    reminders::cancel,
+    instructions::read,
+    instructions::list,
+    session::begin_new,
+];
+
+/// The arguments of a call, or what is wrong with them.
+fn arguments<T: DeserializeOwned>(args: Value) -> Result<T, Done> {
+    serde_json::from_value(args).map_err(|e| Done::failed(format!("wrong arguments: {e}")))
+}
+
+/// A schema of an object whose properties are all strings.
+fn strings(required: &[(&str, &str)]) -> Value {
+    let properties: serde_json::Map<String, Value> = required
+        .iter()
+        .map(|(name, about)| ((*name).to_owned(), json!({ "type": "string", "description": about })))
+        .collect();
+    let names: Vec<&str> = required.iter().map(|(name, _)| *name).collect();
+    json!({ "type": "object", "properties": properties, "required": names, "additionalProperties": false })
+}
+
+/// The last part of an id: enough for a person to point at a row.
+fn short(id: &impl std::fmt::Display) -> String {
+    let full = id.to_string();
+    full.get(full.len().saturating_sub(6)..).unwrap_or_default().to_owned()
+}

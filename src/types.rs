@@ -76,6 +76,21 @@ pub struct Inbound {
     pub cursor: Option<String>,
 }
 
+/// Where and for whom something happens: what a tool, a reminder or an answer needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The session.
+    pub session: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// The person behind the account: memory belongs to persons.
+    pub person: UserId,
+    /// Where answers go.
+    pub address: Address,
+    /// The receiver's id on that platform.
+    pub external_user: String,
+}
+
 /// What a connector is asked to deliver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outgoing {

@@ -30,7 +30,11 @@ impl Spec for Cli {
 
 #[async_trait]
 impl Connector for Cli {
-    async fn run(&self, _inbox: &dyn Inbox, cancel: CancellationToken) -> Result<(), ConnectorError> {
+    async fn run(
+        &self,
+        _inbox: &dyn Inbox,
+        cancel: CancellationToken,
+    ) -> Result<(), ConnectorError> {
         served_elsewhere(cancel).await
     }
 
@@ -39,6 +43,8 @@ impl Connector for Cli {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { reads_session: true }
+        Abilities {
+            reads_session: true,
+        }
     }
 }

@@ -30,7 +30,11 @@ impl Spec for Web {
 
 #[async_trait]
 impl Connector for Web {
-    async fn run(&self, _inbox: &dyn Inbox, cancel: CancellationToken) -> Result<(), ConnectorError> {
+    async fn run(
+        &self,
+        _inbox: &dyn Inbox,
+        cancel: CancellationToken,
+    ) -> Result<(), ConnectorError> {
         served_elsewhere(cancel).await
     }
 
@@ -39,6 +43,8 @@ impl Connector for Web {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { reads_session: true }
+        Abilities {
+            reads_session: true,
+        }
     }
 }

@@ -66,20 +66,33 @@ impl Spec for Webhook {
     type Config = Config;
 
     fn new(config: Config, http: &Http) -> Self {
-        Self { endpoints: config.endpoints, http: http.clone() }
+        Self {
+            endpoints: config.endpoints,
+            http: http.clone(),
+        }
     }
 }
 
 #[async_trait]
 impl Connector for Webhook {
-    async fn run(&self, _inbox: &dyn Inbox, cancel: CancellationToken) -> Result<(), ConnectorError> {
+    async fn run(
+        &self,
+        _inbox: &dyn Inbox,
+        cancel: CancellationToken,
+    ) -> Result<(), ConnectorError> {
         served_elsewhere(cancel).await
     }
 
     async fn send(&self, to: &Address, what: &Outgoing) -> Result<Receipt, ConnectorError> {
         let Some(endpoint) = self.endpoints.get(&to.account) else {
-            let gone = format!("channels.webhook.endpoints.{} is no longer configured", to.account);
-            return Err(ConnectorError::Later { reason: gone, after: None });
+            let gone = format!(
+                "channels.webhook.endpoints.{} is no longer configured",
+                to.account
+            );
+            return Err(ConnectorError::Later {
+                reason: gone,
+                after: None,
+            });
         };
         let body = json!({
             "id": what.idempotency_key,
@@ -89,19 +102,30 @@ impl Connector for Webhook {
             "text": what.text,
         })
         .to_string();
-        let request = self
+        let later = |reason: String| ConnectorError::Later {
+            reason,
+            after: None,
+        };
+        let client = self
             .http
-            .client()
+            .client(&endpoint.reply_url)
+            .map_err(|e| later(e.to_string()))?;
+        let request = client
             .post(endpoint.reply_url.clone())
             .timeout(PATIENCE)
             .header("content-type", "application/json")
             .header("idempotency-key", &what.idempotency_key)
             .header("x-signature-256", sign(&endpoint.secret, body.as_bytes()))
             .body(body);
-        let later = |reason: String| ConnectorError::Later { reason, after: None };
-        let answer = request.send().await.map_err(|e| later(e.without_url().to_string()))?;
+        let answer = request
+            .send()
+            .await
+            .map_err(|e| later(e.without_url().to_string()))?;
         let status = answer.status();
-        let said = format!("{} answered {status}", endpoint.reply_url.host_str().unwrap_or("it"));
+        let said = format!(
+            "{} answered {status}",
+            endpoint.reply_url.host_str().unwrap_or("it")
+        );
         if status.is_success() {
             Ok(Receipt::default())
         } else if status.is_client_error() {
@@ -112,7 +136,10 @@ impl Connector for Webhook {
     }
 
     async fn hook(&self, inbox: &dyn Inbox, request: Hook) -> Result<Accepted, HookError> {
-        let endpoint = self.endpoints.get(&request.name).ok_or(HookError::Unknown)?;
+        let endpoint = self
+            .endpoints
+            .get(&request.name)
+            .ok_or(HookError::Unknown)?;
         check(&endpoint.secret, &request)?;
         let said = parse(&request.body)?;
         let message = Inbound {
@@ -161,22 +188,27 @@ fn check(secret: &Secret, request: &Hook) -> Result<(), HookError> {
     let wrong = HookError::Signature(
         "X-Signature-256 must be `sha256=` and the hex HMAC-SHA256 of the body with the endpoint's secret",
     );
-    let given = request.signature.as_deref().and_then(|s| s.strip_prefix("sha256="));
+    let given = request
+        .signature
+        .as_deref()
+        .and_then(|s| s.strip_prefix("sha256="));
     let given = given.and_then(unhex);
-    match (given, mac(secret, &request.body)) {
-        // In constant time.
-        (Some(given), Some(mac)) if mac.verify_slice(&given).is_ok() => Ok(()),
-        _ => Err(wrong),
-    }
+    // The comparison takes the same time wherever they differ.
+    let right = given
+        .zip(mac(secret, &request.body))
+        .is_some_and(|(g, m)| m.verify_slice(&g).is_ok());
+    if right { Ok(()) } else { Err(wrong) }
 }
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        // Writing to a String cannot fail.
-        drop(write!(out, "{byte:02x}"));
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            // Writing to a String cannot fail.
+            drop(write!(out, "{byte:02x}"));
+            out
+        })
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
@@ -184,7 +216,9 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     let pairs = text.as_bytes().chunks_exact(2);
-    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    pairs
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -209,7 +243,14 @@ mod tests {
         assert!(check(&secret, &hook(Some(right), body)).is_ok());
         let upper = right.to_uppercase().replace("SHA256", "sha256");
         assert!(check(&secret, &hook(Some(&upper), body)).is_ok());
-        for wrong in [None, Some(""), Some("sha256="), Some("sha256=zz"), Some(&right[..69]), Some("sha1=00")] {
+        for wrong in [
+            None,
+            Some(""),
+            Some("sha256="),
+            Some("sha256=zz"),
+            Some(&right[..69]),
+            Some("sha1=00"),
+        ] {
             assert!(check(&secret, &hook(wrong, body)).is_err(), "{wrong:?}");
         }
         assert!(check(&secret, &hook(Some(right), "another body")).is_err());

@@ -65,3 +65,15 @@ pub fn prune(tx: &Transaction<'_>, session: SessionId) -> Result<()> {
     tx.prepare_cached(sql)?.execute(params![session, KEEP])?;
     Ok(())
 }
+
+/// Number of the last frame before a turn began (for the last time).
+pub fn before_turn(c: &Connection, session: SessionId, turn: crate::types::TurnId) -> Result<i64> {
+    let sql = "SELECT seq - 1 FROM frames WHERE session_id = ?1
+               AND json_extract(body, '$.type') = 'turn.started'
+               AND json_extract(body, '$.turn_id') = ?2 ORDER BY seq DESC LIMIT 1";
+    let found = c.prepare_cached(sql)?.query_row(params![session, turn], |row| row.get(0));
+    match rusqlite::OptionalExtension::optional(found)? {
+        Some(seq) => Ok(seq),
+        None => last_of(c, session),
+    }
+}

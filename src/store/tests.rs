@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::types::{Clock, SessionId, Timestamp, frame::Body};
+use crate::types::{Clock, Timestamp, frame::Body};
 
 fn open(folder: &Path) -> Store {
     Store::open(&folder.join("t.db"), &Bus::new(Clock::system())).unwrap()

@@ -1,0 +1,47 @@
+//! The webhook door: 202 once the message is on disk, the same for one that was there already.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+};
+use serde_json::json;
+
+use super::{
+    App,
+    error::{ApiError, ApiResult, Path},
+};
+use crate::connectors::{Hook, HookError};
+
+/// Asks each connector whether the hook is its own.
+pub(super) async fn receive(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> ApiResult<Response> {
+    let body = body.map_err(|e| match e.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "TOO_LARGE",
+            "the body is larger than server.max_body_bytes",
+        ),
+        _ => ApiError::bad(e.body_text()),
+    })?;
+    let signature = headers.get("x-signature-256").and_then(|v| v.to_str().ok());
+    let hook = Hook { name, signature: signature.map(str::to_owned), body: body.to_vec() };
+    for (_, connector) in app.agent.parts().connectors.iter() {
+        match connector.hook(&app.agent, hook.clone()).await {
+            Err(HookError::Unknown) => {}
+            Err(error) => return Err(error.into()),
+            Ok(accepted) => {
+                let (message_id, session_id) = accepted.ids();
+                let body = json!({ "message_id": message_id, "session_id": session_id });
+                return Ok((StatusCode::ACCEPTED, Json(body)).into_response());
+            }
+        }
+    }
+    Err(HookError::Unknown.into())
+}

@@ -1,0 +1,94 @@
+//! Numbers for Prometheus, and the same as JSON.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use axum::{
+    Json as Answer,
+    extract::State,
+    http::{Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use serde_json::{Value, json};
+
+use super::{App, access::Caller, error::ApiResult};
+use crate::store::{inbox, outbox, usage};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    method: String,
+    status: u16,
+}
+
+/// The counters of this process.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    requests: Family<Request, Counter>,
+    backlog: Gauge,
+    undelivered: Gauge,
+    dead: Gauge,
+    uptime: Gauge<f64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("nexflow");
+        let (requests, backlog) = (Family::default(), Gauge::default());
+        let (undelivered, dead, uptime) = (Gauge::default(), Gauge::default(), Gauge::default());
+        registry.register("http_requests", "Requests answered", requests.clone());
+        registry.register("inbox_backlog", "Messages without an answer yet", backlog.clone());
+        registry.register("outbox_open", "Answers on their way", undelivered.clone());
+        registry.register("outbox_given_up", "Answers that could not be delivered", dead.clone());
+        registry.register("uptime_seconds", "Time since the start", uptime.clone());
+        Self { registry: Arc::new(registry), requests, backlog, undelivered, dead, uptime }
+    }
+}
+
+impl Metrics {
+    /// Counts an answered request.
+    pub(super) fn request(&self, method: &Method, status: StatusCode) {
+        let labels = Request { method: method.to_string(), status: status.as_u16() };
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    async fn gather(&self, app: &App) -> ApiResult<()> {
+        let read = app.store().read(|c| Ok((inbox::backlog(c)?, outbox::counts(c)?)));
+        let (backlog, (open, dead)) = read.await?;
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.backlog.set(number(backlog));
+        self.undelivered.set(number(open));
+        self.dead.set(number(dead));
+        self.uptime.set(app.clock().now().since(app.started_at).as_secs_f64());
+        Ok(())
+    }
+}
+
+/// For Prometheus.
+pub(super) async fn text(State(app): State<App>) -> ApiResult<Response> {
+    app.metrics.gather(&app).await?;
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    drop(encode(&mut out, &app.metrics.registry));
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], out).into_response())
+}
+
+/// For programs.
+pub(super) async fn json(State(app): State<App>, _caller: Caller) -> ApiResult<Answer<Value>> {
+    let since = app.clock().now().minus(std::time::Duration::from_hours(24));
+    let read = app.store().read(move |c| {
+        Ok((inbox::backlog(c)?, outbox::counts(c)?, usage::report(c, usage::By::Model, since)?))
+    });
+    let (backlog, (open, dead), models) = read.await?;
+    Ok(Answer(json!({
+        "uptime_s": app.clock().now().since(app.started_at).as_secs(),
+        "inbox": { "backlog": backlog },
+        "outbox": { "open": open, "given_up": dead },
+        "last_24_h": models,
+    })))
+}

@@ -1,0 +1,86 @@
+//! Accepting: one transaction writes the message, and only then it counts as received.
+
+use async_trait::async_trait;
+
+use super::Orchestrator;
+use crate::{
+    connectors::{AcceptError, Inbox},
+    store::{
+        Result, Tx,
+        inbox::{self, Accepted, Refusal},
+        messages::{self, Author, Message},
+        sessions,
+    },
+    types::{
+        Inbound, Timestamp,
+        frame::{AttachmentInfo, Body},
+        text::shorten,
+    },
+};
+
+/// The longest title of a session in bytes.
+const TITLE: usize = 80;
+
+#[async_trait]
+impl Inbox for Orchestrator {
+    async fn accept(&self, message: Inbound) -> std::result::Result<Accepted, AcceptError> {
+        let now = self.core.parts.clock.now();
+        let accepted = self.core.parts.store.write(move |tx| write(tx, &message, now)).await?;
+        let accepted = accepted.map_err(|Refusal::NoSession(id)| AcceptError::NoSession(id))?;
+        if let Accepted::New(id, session) = accepted {
+            tracing::info!(message_id = %id, session_id = %session, "accepted");
+            self.wake(session).await;
+        }
+        Ok(accepted)
+    }
+}
+
+/// Inbox row, message, attachments and frame, all or nothing.
+pub(super) fn write(
+    tx: &Tx<'_>,
+    inbound: &Inbound,
+    now: Timestamp,
+) -> Result<std::result::Result<Accepted, Refusal>> {
+    let accepted = match inbox::accept(tx, inbound, now)? {
+        Ok(Accepted::New(id, session)) => Accepted::New(id, session),
+        other => return Ok(other),
+    };
+    let (id, session) = accepted.ids();
+    let message = Message {
+        id,
+        session,
+        turn: None,
+        author: Author::User,
+        origin: "turn".to_owned(),
+        status: "ok".to_owned(),
+        text: inbound.text.clone(),
+        at: now,
+    };
+    messages::insert(tx, &message)?;
+    for file in &inbound.attachments {
+        messages::attach(tx, id, file)?;
+    }
+    let first_line = inbound.text.trim().lines().next().unwrap_or_default();
+    let title = if first_line.is_empty() { "(a file)" } else { first_line };
+    sessions::touch(tx, session, &shorten(title, TITLE), now)?;
+    tx.show(session, accepted_frame(inbound, &message))?;
+    Ok(Ok(accepted))
+}
+
+fn accepted_frame(inbound: &Inbound, message: &Message) -> Body {
+    // The page's ids are kept as SESSION/ID, because only within a session they are its own.
+    let client_id = inbound.external_id.split_once('/').map(|(_, id)| id.to_owned());
+    let info = |file: &crate::types::Attachment| AttachmentInfo {
+        name: file.name.clone(),
+        media_type: file.media_type.clone(),
+        size: file.data.len() as u64,
+    };
+    Body::Accepted {
+        message_id: message.id,
+        client_id,
+        text: message.text.clone(),
+        channel: inbound.from.connector.clone(),
+        attachments: inbound.attachments.iter().map(info).collect(),
+        at: message.at,
+    }
+}

@@ -1,0 +1,242 @@
+//! One model call: the chosen provider, streamed; a second try where that helps; the next provider
+//! where it does not.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::StreamExt as _;
+
+use super::turn::Work;
+use crate::{
+    providers::{About, Provider, ProviderError, Request},
+    store::turns::{Said, StepKind},
+    types::{
+        chat::{Delta, Stop, Usage, estimate_tokens},
+        frame::Body,
+        text::shorten,
+    },
+};
+
+/// Longer waits are for the next provider, or the person, to fill.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// An answer may not grow beyond this.
+const LONGEST: usize = 2 << 20;
+
+/// What came of asking.
+pub(super) enum Reply {
+    Said(Said, About),
+    /// The person stopped it; what was said by then.
+    Cancelled(String),
+    /// A code, and a text for the person.
+    Failed(&'static str, String),
+}
+
+/// Why one try ended.
+enum Broken {
+    Stopped(String),
+    Error(ProviderError),
+}
+
+/// The text when nothing came within the turn's time.
+pub(super) fn too_slow(waited: Duration) -> String {
+    format!("The model did not answer within {} s. Try again, or raise turns.max_seconds.", waited.as_secs())
+}
+
+/// Asks the providers in order until one answers.
+pub(super) async fn ask(work: &Work, request: &Request) -> Reply {
+    let (chain, model) = match choose(work).await {
+        Ok(chosen) => chosen,
+        Err(text) => return Reply::Failed("NO_SUCH_MODEL", text),
+    };
+    let request = Request { model, ..request.clone() };
+    let mut last = None;
+    for (n, provider) in chain.iter().enumerate() {
+        if n > 0 {
+            notice(work, "fallback", &format!("Answering with `{}` instead.", provider.about().name));
+        }
+        match persist(work, provider, &request).await {
+            Ok((said, about)) => return Reply::Said(said, about),
+            Err(Broken::Stopped(text)) => return Reply::Cancelled(text),
+            Err(Broken::Error(error)) => {
+                tracing::warn!(provider = provider.about().name, %error, "a model call failed");
+                last = Some(error);
+            }
+        }
+    }
+    match last {
+        Some(error) => Reply::Failed("PROVIDER", failure(&error)),
+        None => Reply::Failed("PROVIDER", "No model provider is configured.".to_owned()),
+    }
+}
+
+fn failure(error: &ProviderError) -> String {
+    format!(
+        "I could not get an answer from the model: {error}\n\nYour message is kept; send it again when this is mended. Commands such as `/help` work without a model."
+    )
+}
+
+/// Providers in order, and the model where the message names one.
+async fn choose(work: &Work) -> Result<(Vec<Arc<dyn Provider>>, Option<String>), String> {
+    let providers = &work.core.parts.providers;
+    if work.by_command() {
+        return Ok((vec![providers.offline()], None));
+    }
+    match work.asked.model.as_deref() {
+        None | Some("" | "auto" | "default") => Ok((providers.chain().await, None)),
+        Some(named) => {
+            if let Some(provider) = providers.get(named) {
+                return Ok((vec![provider], None));
+            }
+            let by_prefix = named.split_once('/').and_then(|(name, model)| {
+                Some((providers.get(name)?, model.to_owned()))
+            });
+            match by_prefix {
+                Some((provider, model)) => Ok((vec![provider], Some(model))),
+                None => Err(format!(
+                    "There is no provider `{named}`. Name one of llm.providers, or PROVIDER/MODEL."
+                )),
+            }
+        }
+    }
+}
+
+/// One provider, tried twice where the second time may help.
+async fn persist(
+    work: &Work,
+    provider: &Arc<dyn Provider>,
+    request: &Request,
+) -> Result<(Said, About), Broken> {
+    let providers = &work.core.parts.providers;
+    let name = provider.about().name;
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        let error = match stream(work, provider, request).await {
+            Ok(said) => {
+                providers.answered(&name);
+                return Ok(said);
+            }
+            Err(Broken::Error(error)) => error,
+            stopped => return stopped,
+        };
+        providers.failed(&name, &error);
+        let wait = match &error {
+            ProviderError::RateLimited { after, .. } => after.unwrap_or(Duration::from_secs(1)),
+            ProviderError::Down { .. } => Duration::from_millis(300),
+            _ => return Err(Broken::Error(error)),
+        };
+        if tried > 1 || wait > PATIENCE {
+            return Err(Broken::Error(error));
+        }
+        tracing::info!(provider = name, %error, wait_ms = wait.as_millis(), "asking again");
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = work.cancel.cancelled() => return Err(Broken::Stopped(String::new())),
+        }
+        notice(work, "retry", &format!("`{name}` did not finish; asking again."));
+    }
+}
+
+async fn stream(
+    work: &Work,
+    provider: &Arc<dyn Provider>,
+    request: &Request,
+) -> Result<(Said, About), Broken> {
+    let mut said = Said {
+        name: String::new(),
+        text: String::new(),
+        calls: Vec::new(),
+        usage: Usage::default(),
+        first_token_at: None,
+    };
+    let mut answer = tokio::select! {
+        answer = provider.complete(request) => answer.map_err(Broken::Error)?,
+        () = work.cancel.cancelled() => return Err(Broken::Stopped(String::new())),
+    };
+    let stop = loop {
+        let delta = tokio::select! {
+            delta = answer.next() => delta,
+            () = work.cancel.cancelled() => return Err(Broken::Stopped(said.text)),
+        };
+        match delta {
+            Some(Ok(Delta::Text(piece))) => hear(work, &mut said, piece),
+            Some(Ok(Delta::Call(call))) => said.calls.push(call),
+            Some(Ok(Delta::Done { usage, stop })) => {
+                said.usage = usage;
+                break stop;
+            }
+            Some(Err(error)) => return Err(Broken::Error(error)),
+            None => return Err(Broken::Error(cut(provider))),
+        }
+        if said.text.len() > LONGEST {
+            said.usage = Usage { output_tokens: estimate_tokens(&said.text), estimated: true, ..said.usage };
+            break Stop::Length;
+        }
+    };
+    let mut about = provider.about();
+    if let Some(model) = &request.model {
+        about.model.clone_from(model);
+    }
+    said.name = format!("{}/{}", about.name, about.model);
+    distinct_ids(work, &mut said);
+    if stop == Stop::Length && said.calls.is_empty() {
+        said.text.push_str("\n\n*(cut: the answer reached its length limit)*");
+    }
+    Ok((said, about))
+}
+
+fn cut(provider: &Arc<dyn Provider>) -> ProviderError {
+    ProviderError::Garbled {
+        provider: provider.about().name,
+        detail: "its answer has no end".to_owned(),
+    }
+}
+
+/// Shows a piece of text; text after a tool call begins a new paragraph.
+fn hear(work: &Work, said: &mut Said, piece: String) {
+    if said.first_token_at.is_none() {
+        said.first_token_at = Some(work.core.parts.clock.now());
+        let earlier = work.steps.iter().any(
+            |s| matches!(&s.kind, StepKind::Model { text, .. } if !text.trim().is_empty()),
+        );
+        if earlier {
+            live(work, "\n\n".to_owned());
+        }
+    }
+    said.text.push_str(&piece);
+    live(work, piece);
+}
+
+fn live(work: &Work, text: String) {
+    work.core.parts.bus.live(work.turn.session, Body::Text { turn_id: work.turn.id, text });
+}
+
+/// Some servers number calls from zero in each answer: within a turn an id must stand for one call.
+fn distinct_ids(work: &Work, said: &mut Said) {
+    let mut used: Vec<String> = work
+        .steps
+        .iter()
+        .filter_map(|s| match &s.kind {
+            StepKind::Tool { call, .. } => Some(call.id.clone()),
+            StepKind::Model { .. } => None,
+        })
+        .collect();
+    for call in &mut said.calls {
+        let given = if call.id.is_empty() { "call".to_owned() } else { shorten(&call.id, 100) };
+        call.id.clone_from(&given);
+        let mut n = 1;
+        while used.contains(&call.id) {
+            n += 1;
+            call.id = format!("{given}_{n}");
+        }
+        used.push(call.id.clone());
+    }
+}
+
+fn notice(work: &Work, code: &str, text: &str) {
+    let body = Body::Notice {
+        turn_id: Some(work.turn.id),
+        code: code.to_owned(),
+        text: text.to_owned(),
+    };
+    work.core.parts.bus.live(work.turn.session, body);
+}

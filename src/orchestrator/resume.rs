@@ -1,0 +1,77 @@
+//! Taking up a turn that the daemon was killed in.
+
+use std::collections::HashSet;
+
+use super::turn::{Claim, place, tool_started};
+use crate::{
+    store::{
+        Result, Tx, inbox,
+        turns::{self, Step, StepKind, Turn},
+    },
+    types::{
+        Timestamp,
+        chat::Call,
+        frame::{Body, CallStatus},
+    },
+};
+
+/// What the model is told of a call whose outcome nobody knows.
+const UNKNOWN: &str = "The daemon was stopped while this ran. It may have happened in part, in whole or not at all, and it was not run again. Check before you repeat it.";
+
+/// Begins a turn again: what was asked of the model is asked again, a call that may run again is left
+/// to run, any other is closed as interrupted.
+pub(super) fn claim(
+    tx: &Tx<'_>,
+    mut turn: Turn,
+    may_run_again: &HashSet<String>,
+    now: Timestamp,
+) -> Result<Option<Claim>> {
+    let Some(asked) = inbox::get(tx, turn.message)? else { return Ok(None) };
+    turn.attempt += 1;
+    turns::set_attempt(tx, turn.id, turn.attempt)?;
+    let (turn_id, session) = (turn.id, turn.session);
+    tx.show(session, Body::Started { turn_id, message_id: asked.id, attempt: turn.attempt })?;
+    let mut steps = Vec::new();
+    for mut step in turns::steps(tx, turn.id)? {
+        match &mut step.kind {
+            StepKind::Model { .. } if step.status == CallStatus::Running => {
+                turns::end_step(tx, step.id, CallStatus::Interrupted, UNKNOWN, now)?;
+                step.status = CallStatus::Interrupted;
+            }
+            StepKind::Model { .. } => {}
+            StepKind::Tool { call, output, detail } => {
+                tx.show(session, tool_started(turn_id, call))?;
+                if step.status == CallStatus::Running && !may_run_again.contains(&call.tool) {
+                    turns::end_step(tx, step.id, CallStatus::Interrupted, UNKNOWN, now)?;
+                    step.status = CallStatus::Interrupted;
+                    UNKNOWN.clone_into(output);
+                    *detail = UNKNOWN.into();
+                    tracing::warn!(%turn_id, tool = call.tool, "a call was interrupted; its outcome is unknown");
+                }
+                if step.status != CallStatus::Running {
+                    let call = call.clone();
+                    tx.show(session, finished(&turn, &step, &call))?;
+                }
+            }
+        }
+        steps.push(step);
+    }
+    let place = place(tx, &asked)?;
+    Ok(Some(Claim { turn, asked, place, steps, open: None }))
+}
+
+fn finished(turn: &Turn, step: &Step, call: &Call) -> Body {
+    let output = match &step.kind {
+        StepKind::Tool { detail, .. } => detail.clone(),
+        StepKind::Model { .. } => serde_json::Value::Null,
+    };
+    let took = step.finished_at.unwrap_or(step.started_at).since(step.started_at);
+    Body::ToolFinished {
+        turn_id: turn.id,
+        call_id: call.id.clone(),
+        skill: call.tool.clone(),
+        status: step.status,
+        output,
+        duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+    }
+}

@@ -1,0 +1,163 @@
+//! The tools of a turn: built-in ones and every skill that may run now. Runs calls side by side, and
+//! writes each result as it comes.
+
+use std::{collections::{BTreeMap, HashSet}, sync::Arc};
+
+use futures_util::{StreamExt as _, stream};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::{Core, status, turn::Work};
+use crate::{
+    skills::run::LiveOutput,
+    store::{Result, turns},
+    tools::{self, Done, Scope, Tool},
+    types::{
+        StepId,
+        chat::{Call, ToolSpec, estimate_tokens},
+        frame::{Body, CallStatus},
+        secret::mask,
+        text::head_and_tail,
+    },
+};
+
+/// A result is cut to this many bytes for the model.
+const RESULT: usize = 16_000;
+
+/// The tools of one turn. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Toolbox {
+    tools: Arc<BTreeMap<String, Arc<dyn Tool>>>,
+    instructions: Arc<Vec<(String, String)>>,
+}
+
+impl Toolbox {
+    /// What there is now: skills come and go while the daemon runs.
+    pub(super) fn now(core: &Core) -> Self {
+        let kit = &core.parts.kit;
+        let built_in = tools::KINDS.iter().map(|make| make(kit));
+        let status: Arc<dyn Tool> = Arc::new(status::Status::new(Arc::clone(&core.parts.facts)));
+        let mut all: BTreeMap<String, Arc<dyn Tool>> =
+            built_in.chain([status]).map(|tool| (tool.spec().name, tool)).collect();
+        for tool in tools::skill::usable(kit) {
+            // A skill cannot take the place of a built-in tool.
+            all.entry(tool.spec().name).or_insert(tool);
+        }
+        Self { tools: Arc::new(all), instructions: Arc::new(tools::skill::instructions(kit)) }
+    }
+
+    /// How they are shown to a model, or to the provider of commands.
+    pub(super) fn specs(&self, commands: bool) -> Vec<ToolSpec> {
+        let shown = self.tools.values().filter(|t| commands || t.for_models());
+        shown.map(|t| t.spec()).collect()
+    }
+
+    /// What they take of a model's window.
+    pub(super) fn tokens(&self) -> u64 {
+        let specs = self.specs(false);
+        let text = |s: &ToolSpec| estimate_tokens(&s.description) + estimate_tokens(&s.input_schema.to_string()) + 8;
+        specs.iter().map(text).sum()
+    }
+
+    /// Instructions that can be read: name and description.
+    pub(super) fn instructions(&self) -> &[(String, String)] {
+        &self.instructions
+    }
+
+    /// Names of those that may run again after a crash.
+    pub(super) fn idempotent(&self) -> HashSet<String> {
+        self.tools.iter().filter(|(_, t)| t.idempotent()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Runs calls side by side; each result is on disk before the next step.
+    pub(super) async fn run(&self, work: &Work, calls: Vec<(StepId, Call)>) -> Result<Vec<(StepId, Done)>> {
+        let side_by_side = work.core.parts.turns.max_parallel_tools.max(1);
+        let runs = stream::iter(calls).map(|(step, call)| async move {
+            let began = work.core.parts.clock.now();
+            let done = self.call(work, &call).await;
+            let took = work.core.parts.clock.now().since(began);
+            let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            write(work, (step, &call), &done, took).await?;
+            Ok((step, done))
+        });
+        let results: Vec<Result<(StepId, Done)>> = runs.buffer_unordered(side_by_side).collect().await;
+        results.into_iter().collect()
+    }
+
+    async fn call(&self, work: &Work, call: &Call) -> Done {
+        if work.cancel.is_cancelled() {
+            return Done { status: CallStatus::Cancelled, ..Done::text("Stopped before it began.") };
+        }
+        let Some(tool) = self.tools.get(&call.tool) else {
+            return Done::failed(format!("There is no tool `{}`.{}", call.tool, self.near(&call.tool)));
+        };
+        if !call.args.is_object() {
+            return Done::failed("The arguments are not a JSON object; call again with valid ones.");
+        }
+        let (live, pieces) = mpsc::channel(256);
+        let scope = Scope {
+            place: work.place.clone(),
+            message: Some(work.asked.id),
+            turn: Some(work.turn.id),
+            cancel: work.cancel.clone(),
+            live: Some(live),
+        };
+        let show = show_live(work, call, pieces);
+        let ((), done) = tokio::join!(show, tool.call(scope, call.args.clone()));
+        Done { text: head_and_tail(&mask(&done.text), RESULT), detail: masked(done.detail), ..done }
+    }
+
+    /// A hint for a name that is nearly right.
+    fn near(&self, name: &str) -> String {
+        let best = self.tools.keys().max_by(|a, b| {
+            strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
+        });
+        match best {
+            Some(best) if strsim::jaro_winkler(best, name) > 0.8 => format!(" Did you mean `{best}`?"),
+            _ => String::new(),
+        }
+    }
+}
+
+/// Shows output until the tool lets go of its sender.
+async fn show_live(work: &Work, call: &Call, mut pieces: mpsc::Receiver<LiveOutput>) {
+    while let Some(piece) = pieces.recv().await {
+        let body = Body::ToolOutput {
+            turn_id: work.turn.id,
+            call_id: call.id.clone(),
+            text: mask(&piece.text).into_owned(),
+            progress: piece.progress,
+        };
+        work.core.parts.bus.live(work.turn.session, body);
+    }
+}
+
+fn masked(detail: Value) -> Value {
+    let text = detail.to_string();
+    match mask(&text) {
+        std::borrow::Cow::Borrowed(_) => detail,
+        std::borrow::Cow::Owned(clean) => serde_json::from_str(&clean).unwrap_or(Value::String(clean)),
+    }
+}
+
+async fn write(work: &Work, (step, call): (StepId, &Call), done: &Done, took_ms: u64) -> Result<()> {
+    let (session, now) = (work.turn.session, work.core.parts.clock.now());
+    let frame = Body::ToolFinished {
+        turn_id: work.turn.id,
+        call_id: call.id.clone(),
+        skill: call.tool.clone(),
+        status: done.status,
+        output: done.detail.clone(),
+        duration_ms: took_ms,
+    };
+    tracing::info!(tool = call.tool, status = done.status.as_str(), duration_ms = took_ms, "tool ended");
+    let done = done.clone();
+    work.core
+        .parts
+        .store
+        .write(move |tx| {
+            turns::finish_tool(tx, step, (done.status, &done.text, &done.detail), now)?;
+            tx.show(session, frame)
+        })
+        .await
+}

@@ -1,0 +1,140 @@
+//! The time line of one message: what happened to it, when, and what it took.
+
+use rusqlite::Connection;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    store::{
+        Result, inbox, messages, outbox,
+        turns::{self, Step, StepKind},
+        usage,
+    },
+    types::{MessageId, SessionId, Timestamp, TurnId, frame::UsageInfo},
+};
+
+/// One stage.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Stage {
+    /// `inbox`, `turn`, `model`, `tool`, `answer` or `outbox`.
+    pub stage: &'static str,
+    /// What it was: a provider and model, a skill, a connector.
+    pub name: String,
+    /// How it stands.
+    pub status: String,
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took; none while it runs.
+    pub duration_ms: Option<f64>,
+    /// More: usage, arguments, attempts, errors.
+    pub detail: Value,
+}
+
+/// The time line of one message.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Trace {
+    /// The message.
+    pub message_id: MessageId,
+    /// Its session.
+    pub session_id: SessionId,
+    /// Its turn.
+    pub turn_id: Option<TurnId>,
+    /// How the message stands.
+    pub state: String,
+    /// What was said.
+    pub text: String,
+    /// What the turn took.
+    pub usage: UsageInfo,
+    /// What happened, in order.
+    pub stages: Vec<Stage>,
+}
+
+/// The time line of a message, or of the message that this one answers.
+pub(super) fn of(c: &Connection, id: MessageId) -> Result<Option<Trace>> {
+    let id = match messages::get(c, id)?.and_then(|m| m.turn) {
+        Some(turn) => turns::get(c, turn)?.map_or(id, |t| t.message),
+        None => id,
+    };
+    let Some(asked) = inbox::get(c, id)? else { return Ok(None) };
+    let (state, ended) = inbox::state(c, id)?.unwrap_or_default();
+    let mut stages = vec![Stage {
+        stage: "inbox",
+        name: asked.from.connector.clone(),
+        status: state.clone(),
+        at: asked.received_at,
+        duration_ms: ended.map(|at| between(asked.received_at, at)),
+        detail: json!({ "external_id": asked.external_id, "chat": asked.from.chat }),
+    }];
+    let turn = turns::of_message(c, id)?;
+    let mut used = UsageInfo::default();
+    if let Some(turn) = &turn {
+        let (usage, cost) = usage::of_turn(c, turn.id)?;
+        used = UsageInfo::new(usage, cost);
+        stages.push(Stage {
+            stage: "turn",
+            name: turn.provider.clone().unwrap_or_default(),
+            status: turn.state.clone(),
+            at: turn.started_at,
+            duration_ms: turn.finished_at.map(|at| between(turn.started_at, at)),
+            detail: json!({ "attempt": turn.attempt, "error": turn.error }),
+        });
+        stages.extend(turns::steps(c, turn.id)?.into_iter().map(step));
+        if let Some(answer) = messages::answer_of(c, turn.id)? {
+            stages.extend(delivery(c, &answer)?);
+        }
+    }
+    Ok(Some(Trace {
+        message_id: id,
+        session_id: asked.session,
+        turn_id: turn.map(|t| t.id),
+        state,
+        text: asked.text,
+        usage: used,
+        stages,
+    }))
+}
+
+fn step(step: Step) -> Stage {
+    let took = step.finished_at.map(|at| between(step.started_at, at));
+    let first = step.first_token_at.map(|at| between(step.started_at, at));
+    let (stage, name, detail) = match step.kind {
+        StepKind::Model { name, calls, usage, .. } => {
+            let calls: Vec<String> = calls.into_iter().map(|c| c.tool).collect();
+            ("model", name, json!({ "usage": usage, "first_token_ms": first, "calls": calls }))
+        }
+        StepKind::Tool { call, output, .. } => {
+            let output = crate::types::text::shorten(&output, 400);
+            ("tool", call.tool, json!({ "call_id": call.id, "input": call.args, "output": output }))
+        }
+    };
+    let status = step.status.as_str().to_owned();
+    Stage { stage, name, status, at: step.started_at, duration_ms: took, detail }
+}
+
+fn delivery(c: &Connection, answer: &messages::Message) -> Result<Vec<Stage>> {
+    let said = Stage {
+        stage: "answer",
+        name: answer.id.to_string(),
+        status: answer.status.clone(),
+        at: answer.at,
+        duration_ms: None,
+        detail: json!({ "bytes": answer.text.len() }),
+    };
+    let sent = outbox::get(c, answer.id)?.map(|parcel| Stage {
+        stage: "outbox",
+        name: parcel.to.connector,
+        status: parcel.state,
+        at: parcel.created_at,
+        duration_ms: parcel.finished_at.map(|at| between(parcel.created_at, at)),
+        detail: json!({
+            "attempts": parcel.attempts,
+            "error": parcel.last_error,
+            "next_at": parcel.finished_at.is_none().then_some(parcel.next_at),
+        }),
+    });
+    Ok([said].into_iter().chain(sent).collect())
+}
+
+fn between(from: Timestamp, to: Timestamp) -> f64 {
+    to.since(from).as_secs_f64() * 1000.0
+}
