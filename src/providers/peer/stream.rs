@@ -10,7 +10,7 @@ use futures_util::{
 use reqwest::{Response, header::CONTENT_TYPE};
 use tokio::time::timeout;
 
-use super::Peer;
+use super::{Peer, halves::Halves};
 use crate::{
     net::{
         lines::{Oversized, Splitter},
@@ -84,6 +84,7 @@ pub(super) fn read<D: Dialect>(
         stall: peer.stall,
         body: response.bytes_stream().boxed(),
         framing,
+        halves: Halves::default(),
         dialect,
         progress: Progress::Middle,
         size: 0,
@@ -103,6 +104,7 @@ struct Reader<D> {
     stall: Duration,
     body: BoxStream<'static, reqwest::Result<Bytes>>,
     framing: Framing,
+    halves: Halves,
     dialect: D,
     progress: Progress,
     size: usize,
@@ -201,6 +203,8 @@ impl<D: Dialect> Reader<D> {
     fn take(&mut self, frames: &[String]) -> Result<(), ProviderError> {
         let mut text = Vec::new();
         for frame in frames {
+            let mended = self.halves.mend(frame);
+            let frame = mended.as_deref().unwrap_or(frame);
             let progress = self.dialect.frame(frame, &mut text);
             let pieces = text.drain(..).filter(|piece| !piece.is_empty());
             self.out.extend(pieces.map(Delta::Text));
