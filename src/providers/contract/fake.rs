@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::State,
+    extract::{ConnectInfo, State},
     http::{HeaderMap, Method, Response, Uri},
 };
 use futures_util::{StreamExt as _, stream};
@@ -76,6 +77,7 @@ pub(in crate::providers) fn chunked(bytes: &[u8], size: usize) -> Vec<Bytes> {
 /// What a request was.
 #[derive(Debug, Clone)]
 pub(in crate::providers) struct Seen {
+    pub(in crate::providers) from: SocketAddr,
     pub(in crate::providers) method: Method,
     pub(in crate::providers) path: String,
     pub(in crate::providers) headers: HeaderMap,
@@ -108,6 +110,7 @@ impl Fake {
             gone: gone_sender,
         };
         let router = Router::new().fallback(answer).with_state(script.clone());
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self {
@@ -131,12 +134,14 @@ impl Fake {
 
 async fn answer(
     State(script): State<Script>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
     script.seen.lock().unwrap().push(Seen {
+        from,
         method,
         path: uri.to_string(),
         headers,

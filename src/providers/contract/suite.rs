@@ -234,6 +234,24 @@ async fn a_server_that_is_not_there_is_down() {
 }
 
 #[tokio::test]
+async fn a_connection_serves_one_question_after_another() {
+    for dialect in DIALECTS {
+        let reply = || dialect.reply(dialect.answer(TEXTS, CALLS, dialect.done));
+        let mut replies = dialect.preludes();
+        replies.extend([reply(), reply()]);
+        let fake = Fake::start(replies).await;
+        let provider = dialect.provider(&fake.url);
+        for _ in 0..2 {
+            let answer = provider.complete(&question()).await.unwrap();
+            collect(answer).await.unwrap();
+        }
+        let seen = fake.seen();
+        let same = seen.iter().all(|request| request.from == seen[0].from);
+        assert!(same, "{} {:?}", dialect.kind, seen.len());
+    }
+}
+
+#[tokio::test]
 async fn what_is_known_names_the_section() {
     for dialect in DIALECTS {
         let about = dialect.provider("http://127.0.0.1:1").about();

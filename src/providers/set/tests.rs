@@ -249,6 +249,10 @@ fn prices_of_the_configuration_go_first() {
     assert_eq!(set.price(&about, "other"), Some(Price::FREE));
     about.price = None;
     assert_eq!(set.price(&about, "other"), None);
+    about.price = Some(price(7));
+    about.model = "mine".to_owned();
+    assert_eq!(set.price(&about, "mine"), Some(price(7)));
+    assert_eq!(set.price(&about, "other"), None);
 }
 
 #[test]
