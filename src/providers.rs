@@ -12,6 +12,7 @@ mod ollama;
 mod openai;
 mod peer;
 mod presets;
+mod prices;
 mod set;
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use url::Url;
 use super::{
     About, Answer, Provider, ProviderError, Request, Spec, conversation,
     peer::{BaseUrl, Framing, Peer, default_stall},
+    prices,
 };
 use crate::{
     net::{Http, sse},
@@ -80,6 +81,9 @@ anthropic:
         if matches!(base.path(), "" | "/") {
             base.set_path("/v1");
         }
+        let price = config
+            .price
+            .or_else(|| prices::listed(Self::NAME, &config.model));
         Ok(Self {
             about: About {
                 name: name.to_owned(),
@@ -87,7 +91,7 @@ anthropic:
                 context_tokens: config.context_tokens,
                 images: true,
                 offline: false,
-                price: config.price,
+                price,
             },
             peer: Peer {
                 name: name.to_owned(),

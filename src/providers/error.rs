@@ -117,6 +117,16 @@ impl ProviderError {
         }
     }
 
+    /// From a frame that is no frame of this dialect: an error object, or nothing at all.
+    pub(super) fn unreadable(provider: &str, data: &str) -> Self {
+        let value: Value = serde_json::from_str(data).unwrap_or(Value::Null);
+        let value = value.get(0).unwrap_or(&value);
+        match value.get("error").filter(|error| !error.is_null()) {
+            Some(error) => Self::reported(provider, &Report::of(error)),
+            None => Self::garbled(provider, data),
+        }
+    }
+
     /// What became of a request, without the address (which may carry more than a host).
     pub(super) fn transport(provider: &str, error: reqwest::Error) -> Self {
         let error = error.without_url();

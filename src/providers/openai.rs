@@ -17,6 +17,7 @@ use super::{
     About, Answer, Provider, ProviderError, Request, Spec, conversation,
     peer::{BaseUrl, Framing, Peer, default_stall},
     presets::{OPENAI, Preset},
+    prices,
 };
 use crate::{
     net::{Http, is_loopback, sse},
@@ -86,6 +87,7 @@ impl OpenAi {
         if model.is_empty() {
             return Err("model is missing".to_owned());
         }
+        let price = config.price.or_else(|| prices::listed(preset.name, &model));
         Ok(Self {
             preset,
             about: About {
@@ -94,7 +96,7 @@ impl OpenAi {
                 context_tokens: config.context_tokens.unwrap_or(preset.context_tokens),
                 images: config.images.unwrap_or(preset.images),
                 offline: false,
-                price: config.price,
+                price,
             },
             peer: Peer {
                 name: name.to_owned(),

@@ -3,6 +3,7 @@
 //! Owns time limits, size limits, the mapping of statuses, and the one retry there is (a connection
 //! that never came about). What the frames of a stream mean is the [`Dialect`]'s business.
 
+mod halves;
 mod stream;
 
 use std::{borrow::Cow, time::Duration};

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, future, stream::FuturesOrdered};
 
-use super::{About, Offline, Provider, ProviderError};
+use super::{About, Offline, Provider, ProviderError, prices};
 use crate::{
     net::Http,
     types::{Clock, Entry, money::Price},
@@ -185,9 +185,17 @@ impl Providers {
         self.inner.offline.clone()
     }
 
-    /// What a model costs with this provider, where that is known.
+    /// What a model costs with this provider, where that is known: the configuration's word, then
+    /// the list.
     pub fn price(&self, about: &About, model: &str) -> Option<Price> {
-        self.inner.prices.get(model).copied().or(about.price)
+        let configured = self.inner.prices.get(model).copied();
+        let own = about
+            .price
+            .filter(|price| about.model == model || *price == Price::FREE);
+        let kind = self.slot(&about.name).map(|slot| slot.kind.as_str());
+        configured
+            .or(own)
+            .or_else(|| prices::listed(kind.unwrap_or_default(), model))
     }
 
     /// Tells the set that a provider did not answer.

@@ -228,7 +228,7 @@ impl Events {
 impl Dialect for Events {
     fn frame(&mut self, data: &str, text: &mut Vec<String>) -> Result<Progress, ProviderError> {
         let event: Event<'_> = serde_json::from_str(data)
-            .map_err(|_unreadable| ProviderError::garbled(&self.provider, data))?;
+            .map_err(|_unreadable| ProviderError::unreadable(&self.provider, data))?;
         let last = matches!(event, Event::MessageStop);
         self.event(event, text)?;
         Ok(match self.stop {

@@ -93,7 +93,7 @@ impl Lines {
 impl Dialect for Lines {
     fn frame(&mut self, data: &str, text: &mut Vec<String>) -> Result<Progress, ProviderError> {
         let line: Line<'_> = serde_json::from_str(data)
-            .map_err(|_unreadable| ProviderError::garbled(&self.provider, data))?;
+            .map_err(|_unreadable| ProviderError::unreadable(&self.provider, data))?;
         if let Some(error) = line.error {
             let mut report = Report::of(&error);
             // In the middle of an answer it can only be the server's own trouble.

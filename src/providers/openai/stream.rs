@@ -216,15 +216,6 @@ impl Chunks {
             None => Progress::Middle,
         }
     }
-
-    fn unreadable(&self, data: &str) -> ProviderError {
-        match serde_json::from_str::<Value>(data) {
-            Ok(value) if value.get("error").is_some_and(|e| !e.is_null()) => {
-                ProviderError::reported(&self.provider, &Report::read(0, data))
-            }
-            _ => ProviderError::garbled(&self.provider, data),
-        }
-    }
 }
 
 impl Dialect for Chunks {
@@ -236,8 +227,8 @@ impl Dialect for Chunks {
         if data.is_empty() {
             return Ok(self.progress());
         }
-        let chunk: Chunk<'_> =
-            serde_json::from_str(data).map_err(|_unreadable| self.unreadable(data))?;
+        let chunk: Chunk<'_> = serde_json::from_str(data)
+            .map_err(|_unreadable| ProviderError::unreadable(&self.provider, data))?;
         if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
             return Err(ProviderError::reported(&self.provider, &Report::of(&error)));
         }

@@ -1,1 +1,286 @@
+mod bodies;
 
+use axum::body::Bytes;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    providers::{
+        Collected, Kind, collect,
+        contract::{Fake, Reply, user},
+    },
+    types::{
+        Entry,
+        chat::{Stop, Usage},
+    },
+};
+
+fn provider(kind: &str, settings: &Value) -> Result<std::sync::Arc<dyn Provider>, String> {
+    let entry = Entry {
+        name: "mine".to_owned(),
+        kind: kind.to_owned(),
+        settings: settings.as_object().cloned().unwrap(),
+    };
+    (Kind::named(kind).unwrap().build)(&entry, &Http::new())
+}
+
+async fn read(kind: &str, content_type: &str, body: &str) -> Result<Collected, ProviderError> {
+    let reply = Reply::new(200, content_type, Bytes::from(body.to_owned()));
+    let fake = Fake::start(vec![reply]).await;
+    let provider = provider(kind, &json!({ "base_url": fake.url, "model": "m" })).unwrap();
+    let request = Request {
+        messages: vec![user("hello there")],
+        ..Request::default()
+    };
+    collect(provider.complete(&request).await?).await
+}
+
+async fn stream(chunks: impl AsRef<[Value]>) -> Result<Collected, ProviderError> {
+    let body: String = chunks
+        .as_ref()
+        .iter()
+        .flat_map(|c| ["data: ".to_owned(), c.to_string(), "\n\n".to_owned()])
+        .collect();
+    read("custom", "text/event-stream", &body).await
+}
+
+fn piece(delta: &Value) -> Value {
+    json!({ "choices": [{ "index": 0, "delta": delta }] })
+}
+
+fn finish(reason: &str) -> Value {
+    json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] })
+}
+
+#[tokio::test]
+async fn counts_that_are_missing_are_estimated() {
+    let answer = stream([
+        piece(&json!({ "content": "four words of text" })),
+        finish("stop"),
+    ])
+    .await
+    .unwrap();
+    assert!(
+        answer.usage.estimated && answer.usage.input_tokens >= 3 && answer.usage.output_tokens >= 4
+    );
+}
+
+#[tokio::test]
+async fn cached_tokens_are_counted() {
+    let usage = json!({ "choices": [], "usage": { "prompt_tokens": 100, "completion_tokens": 5,
+        "prompt_tokens_details": { "cached_tokens": 80 } } });
+    let answer = stream([finish("stop"), usage]).await.unwrap();
+    let expected = Usage {
+        input_tokens: 100,
+        cached_tokens: 80,
+        output_tokens: 5,
+        estimated: false,
+    };
+    assert_eq!(answer.usage, expected);
+}
+
+#[tokio::test]
+async fn calls_of_careless_servers_are_told_apart() {
+    let call = |call: Value| piece(&json!({ "tool_calls": [call] }));
+    let names = |answer: Collected| -> Vec<(String, Value)> {
+        assert!(answer.calls.iter().all(|call| !call.id.is_empty()));
+        answer
+            .calls
+            .into_iter()
+            .map(|call| (call.tool, call.args))
+            .collect()
+    };
+    let expected = vec![
+        ("a".to_owned(), json!({ "x": 1 })),
+        ("b".to_owned(), json!({ "y": 2 })),
+    ];
+    // No index, no id.
+    let answer = stream([
+        call(json!({ "function": { "name": "a", "arguments": "{\"x\"" } })),
+        call(json!({ "function": { "arguments": ":1}" } })),
+        call(json!({ "function": { "name": "b", "arguments": "{\"y\":2}" } })),
+        finish("tool_calls"),
+    ]);
+    assert_eq!(names(answer.await.unwrap()), expected);
+    // The same index for all, and arguments that are not text.
+    let answer = stream([
+        call(
+            json!({ "index": 0, "id": "1", "function": { "name": "a", "arguments": { "x": 1 } } }),
+        ),
+        call(
+            json!({ "index": 0, "id": "2", "function": { "name": "b", "arguments": "{\"y\":2}" } }),
+        ),
+        finish("stop"),
+    ]);
+    assert_eq!(names(answer.await.unwrap()), expected);
+    // Name and id in every piece; interleaved.
+    let answer = stream([
+        call(json!({ "index": 0, "id": "1", "function": { "name": "a", "arguments": "{\"x\"" } })),
+        call(json!({ "index": 1, "id": "2", "function": { "name": "b", "arguments": "{\"y\"" } })),
+        call(json!({ "index": 0, "id": "1", "function": { "name": "a", "arguments": ":1}" } })),
+        call(json!({ "index": 1, "id": "2", "function": { "name": "b", "arguments": ":2}" } })),
+        finish("tool_calls"),
+    ]);
+    assert_eq!(names(answer.await.unwrap()), expected);
+    // Encoded twice; cut off; none.
+    let answer = stream([
+        call(json!({ "index": 0, "function": { "name": "a", "arguments": "\"{\\\"x\\\":1}\"" } })),
+        call(json!({ "index": 1, "function": { "name": "b", "arguments": "{\"y\":" } })),
+        call(json!({ "index": 2, "function": { "name": "c" } })),
+        finish("length"),
+    ]);
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.stop, Stop::Length);
+    assert_eq!(
+        names(answer),
+        vec![
+            ("a".to_owned(), json!({ "x": 1 })),
+            ("b".to_owned(), json!("{\"y\":")),
+            ("c".to_owned(), json!({})),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_end_may_be_told_in_many_ways() {
+    for (chunks, text, stop) in [
+        (
+            vec![piece(&json!({ "content": "x" })), finish("eos")],
+            "x",
+            Stop::Done,
+        ),
+        (vec![finish("content_filter")], "", Stop::Filtered),
+        (
+            vec![piece(&json!({ "refusal": "No." })), finish("stop")],
+            "No.",
+            Stop::Filtered,
+        ),
+        (
+            vec![
+                piece(
+                    &json!({ "content": [{ "type": "thinking" }, { "type": "text", "text": "y" }] }),
+                ),
+                finish("stop"),
+            ],
+            "y",
+            Stop::Done,
+        ),
+    ] {
+        let answer = stream(&chunks).await.unwrap();
+        assert_eq!((answer.text.as_str(), answer.stop), (text, stop));
+    }
+    let done = format!(
+        "data: {}\n\ndata: [DONE]",
+        piece(&json!({ "content": "x" }))
+    );
+    assert_eq!(
+        read("custom", "text/event-stream", &done)
+            .await
+            .unwrap_err()
+            .word(),
+        "down"
+    );
+    let done = read("custom", "text/event-stream", &format!("{done}\n"))
+        .await
+        .unwrap();
+    assert_eq!(done.text, "x");
+    let error = stream([piece(&json!({ "content": "x" })), finish("error")])
+        .await
+        .unwrap_err();
+    assert_eq!(error.word(), "down");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_stream_is_understood() {
+    let body = json!({
+        "choices": [{ "index": 0, "finish_reason": "tool_calls", "message": { "role": "assistant", "content": "hi",
+            "tool_calls": [{ "id": "1", "type": "function", "function": { "name": "a", "arguments": "{}" } }] } }],
+        "usage": { "prompt_tokens": 1, "completion_tokens": 2 },
+    });
+    let answer = read(
+        "custom",
+        "application/json; charset=utf-8",
+        &body.to_string(),
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        (
+            answer.text.as_str(),
+            answer.calls.len(),
+            answer.usage.output_tokens
+        ),
+        ("hi", 1, 2)
+    );
+}
+
+#[tokio::test]
+async fn errors_in_the_stream_have_their_class() {
+    for (error, word) in [
+        (
+            json!({ "error": { "code": 429, "message": "Rate limited" } }),
+            "rate_limited",
+        ),
+        (
+            json!({ "error": { "code": "context_length_exceeded", "message": "x" } }),
+            "too_long",
+        ),
+        (
+            json!({ "error": { "code": 502, "message": "Provider returned error", "metadata": { "raw": "boom" } } }),
+            "down",
+        ),
+        (
+            json!({ "error": { "type": "invalid_api_key", "message": "x" } }),
+            "credentials",
+        ),
+        (json!({ "error": "model is loading" }), "refused"),
+        (
+            json!([{ "error": { "code": 503, "status": "UNAVAILABLE", "message": "x" } }]),
+            "down",
+        ),
+    ] {
+        let found = stream([error.clone()]).await.unwrap_err();
+        assert_eq!(found.word(), word, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_path_is_added_and_a_query_stays() {
+    let fake = Fake::start(Vec::new()).await;
+    for (base, path) in [
+        ("/v1/", "/v1/chat/completions"),
+        ("", "/chat/completions"),
+        (
+            "/openai/x?api-version=1",
+            "/openai/x/chat/completions?api-version=1",
+        ),
+    ] {
+        let url = format!("{}{base}", fake.url);
+        let provider = provider("custom", &json!({ "base_url": url, "model": "m" })).unwrap();
+        provider.complete(&Request::default()).await.err().unwrap();
+        assert_eq!(fake.seen().last().unwrap().path, path);
+        assert_eq!(fake.seen().last().unwrap().body["model"], "m");
+    }
+}
+
+#[test]
+fn settings_are_checked() {
+    let wrong = |settings| provider("custom", &settings).err().unwrap();
+    assert_eq!(wrong(json!({ "model": "m" })), "base_url is missing");
+    assert_eq!(wrong(json!({ "base_url": "http://x" })), "model is missing");
+    assert!(wrong(json!({ "base_url": "localhost:8080", "model": "m" })).contains("http://"));
+    assert!(wrong(json!({ "base_url": 5 })).contains("string"));
+    assert_eq!(
+        provider("openai", &json!({})).unwrap().about().model,
+        "gpt-4.1-mini"
+    );
+}
+
+#[tokio::test]
+async fn a_vendor_is_not_asked_without_a_key() {
+    for kind in ["openai", "gemini", "openrouter", "zai"] {
+        let provider = provider(kind, &json!({ "api_key": " " })).unwrap();
+        let error = provider.check().await.unwrap_err();
+        assert_eq!(error.word(), "credentials", "{error}");
+    }
+}

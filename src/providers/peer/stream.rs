@@ -4,13 +4,13 @@ use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{
-    FutureExt as _, StreamExt as _,
+    StreamExt as _,
     stream::{self, BoxStream},
 };
 use reqwest::{Response, header::CONTENT_TYPE};
 use tokio::time::timeout;
 
-use super::Peer;
+use super::{Peer, halves::Halves};
 use crate::{
     net::{
         lines::{Oversized, Splitter},
@@ -25,6 +25,9 @@ const LONGEST: usize = 32 << 20;
 
 /// How long we wait for the counts that some send after the end.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long we wait for the end of the body after the end of the answer.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// How an answer is cut into frames.
 #[derive(Debug)]
@@ -84,6 +87,7 @@ pub(super) fn read<D: Dialect>(
         stall: peer.stall,
         body: response.bytes_stream().boxed(),
         framing,
+        halves: Halves::default(),
         dialect,
         progress: Progress::Middle,
         size: 0,
@@ -103,6 +107,7 @@ struct Reader<D> {
     stall: Duration,
     body: BoxStream<'static, reqwest::Result<Bytes>>,
     framing: Framing,
+    halves: Halves,
     dialect: D,
     progress: Progress,
     size: usize,
@@ -125,10 +130,18 @@ impl<D: Dialect> Reader<D> {
                 self.over = true;
             }
             if self.over {
-                // A body that is read to its end leaves its connection for the next request.
-                self.body.next().now_or_never();
-                self.body = stream::empty().boxed();
+                self.close().await;
             }
+        }
+    }
+
+    /// A body that is read to its end leaves its connection for the next request; the end may come
+    /// a moment after the last frame.
+    async fn close(&mut self) {
+        let mut body = std::mem::replace(&mut self.body, stream::empty().boxed());
+        if self.failure.is_none() {
+            let rest = async { while let Some(Ok(_)) = body.next().await {} };
+            timeout(MOMENT, rest).await.ok();
         }
     }
 
@@ -201,6 +214,8 @@ impl<D: Dialect> Reader<D> {
     fn take(&mut self, frames: &[String]) -> Result<(), ProviderError> {
         let mut text = Vec::new();
         for frame in frames {
+            let mended = self.halves.mend(frame);
+            let frame = mended.as_deref().unwrap_or(frame);
             let progress = self.dialect.frame(frame, &mut text);
             let pieces = text.drain(..).filter(|piece| !piece.is_empty());
             self.out.extend(pieces.map(Delta::Text));
