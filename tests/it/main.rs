@@ -1,1 +1,3 @@
 //! Integration tests: the real binary and the real router.
+
+mod sandbox;
