@@ -281,6 +281,8 @@ pub struct Config {
     pub tmp_mb: u64,
     /// Output beyond this ends a program, in MiB.
     pub max_output_mb: u64,
+    /// Traffic of one run through the gate, both ways together, in MiB.
+    pub max_egress_mb: u64,
     /// The program to start as launcher; this very program if `None`.
     #[serde(skip)]
     pub helper: Option<PathBuf>,
@@ -306,6 +308,7 @@ impl Default for Config {
             enabled: true,
             tmp_mb: 64,
             max_output_mb: 8,
+            max_egress_mb: 1024,
             helper: None,
             force: None,
             without: Vec::new(),

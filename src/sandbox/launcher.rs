@@ -198,6 +198,11 @@ fn full(run: &mut Run, control: &OwnedFd) -> Step<i32> {
 fn degraded(run: &mut Run, control: &OwnedFd) -> Step<i32> {
     prctl::set_child_subreaper(true).at("subreaper")?;
     run.private = Some(tree::private_folder(run.policy.uid).at("private folder")?);
+    for (path, _) in run.policy.mounts.iter().filter(|(_, write)| *write) {
+        let stage = format!("mount {}", path.display());
+        let (fd, stat) = root::open_granted(path).at(&stage)?;
+        root::give(&fd, &stat, run.policy.uid).at(&stage)?;
+    }
     if let super::policy::Net::Gate { .. } = run.policy.net {
         let listener = init::listen(0)?;
         run.gate = Some(listener.local_addr().at("gate")?.port());
