@@ -101,7 +101,10 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
 impl Config {
     /// The database file.
     pub fn database_path(&self) -> PathBuf {
-        self.database.path.clone().unwrap_or_else(|| self.data_dir.join("nexflow.db"))
+        self.database
+            .path
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("nexflow.db"))
     }
 
     /// Where the command line reaches the daemon.
@@ -119,7 +122,11 @@ impl Config {
 
 /// A path of the configuration: relative ones are meant from the folder of the file.
 fn resolve(base: &Path, path: &Path) -> PathBuf {
-    if path.is_absolute() { path.to_owned() } else { base.join(path) }
+    if path.is_absolute() {
+        path.to_owned()
+    } else {
+        base.join(path)
+    }
 }
 
 #[cfg(test)]

@@ -38,7 +38,11 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: Format::Auto, file: None }
+        Self {
+            level: "info".to_owned(),
+            format: Format::Auto,
+            file: None,
+        }
     }
 }
 
@@ -90,8 +94,15 @@ pub fn start(config: &Config) -> Handle {
         };
         let (filter, reloader) = reload::Layer::new(EnvFilter::new("info"));
         // The first subscriber of a process stays; tests may start several daemons in one.
-        let lines = layer::Lines { log: handle.clone() };
-        if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
+        let lines = layer::Lines {
+            log: handle.clone(),
+        };
+        if tracing_subscriber::registry()
+            .with(filter)
+            .with(lines)
+            .try_init()
+            .is_ok()
+        {
             drop(handle.inner.filter.set(reloader));
             layer::log_panics();
         }
@@ -104,7 +115,10 @@ pub fn start(config: &Config) -> Handle {
 impl Handle {
     fn set(&self, config: &Config) {
         let filter = EnvFilter::from_str(&config.level).unwrap_or_else(|error| {
-            self.complain(&format!("logging.level `{}` is not understood ({error}); using info", config.level));
+            self.complain(&format!(
+                "logging.level `{}` is not understood ({error}); using info",
+                config.level
+            ));
             EnvFilter::new("info")
         });
         if let Some(reloader) = self.inner.filter.get() {
@@ -113,21 +127,31 @@ impl Handle {
         }
         let file = config.file.as_ref().and_then(|path| {
             let opened = File::options().create(true).append(true).open(path);
-            opened.inspect_err(|e| self.complain(&format!("logging.file {}: {e}", path.display()))).ok()
+            opened
+                .inspect_err(|e| self.complain(&format!("logging.file {}: {e}", path.display())))
+                .ok()
         });
         let pretty = match config.format {
             Format::Pretty => true,
             Format::Json => false,
             Format::Auto => std::io::IsTerminal::is_terminal(&std::io::stderr()),
         };
-        let mut output = self.inner.output.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut output = self
+            .inner
+            .output
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         output.pretty = pretty;
         output.file = file;
     }
 
     /// Keeps lines off standard error: for commands whose own words matter.
     pub fn quiet(&self) {
-        self.inner.output.lock().unwrap_or_else(PoisonError::into_inner).quiet = true;
+        self.inner
+            .output
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .quiet = true;
     }
 
     fn complain(&self, text: &str) {
@@ -136,8 +160,16 @@ impl Handle {
 
     /// The newest lines at or above a level, oldest first.
     pub fn recent(&self, limit: usize, level: &str) -> Vec<Arc<Line>> {
-        let recent = self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = recent.iter().rev().filter(|line| line.is_at_least(level)).take(limit);
+        let recent = self
+            .inner
+            .recent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let wanted = recent
+            .iter()
+            .rev()
+            .filter(|line| line.is_at_least(level))
+            .take(limit);
         let mut lines: Vec<Arc<Line>> = wanted.cloned().collect();
         lines.reverse();
         lines
@@ -153,7 +185,11 @@ impl Handle {
         let line = line.masked();
         self.write(&line);
         let line = Arc::new(line);
-        let mut recent = self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self
+            .inner
+            .recent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= KEPT {
             recent.pop_front();
         }
@@ -165,8 +201,16 @@ impl Handle {
 
     fn write(&self, line: &Line) {
         use std::io::Write as _;
-        let mut output = self.inner.output.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = if output.pretty { line.pretty() } else { line.json() };
+        let mut output = self
+            .inner
+            .output
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let text = if output.pretty {
+            line.pretty()
+        } else {
+            line.json()
+        };
         // A log that cannot be written has nowhere to say so.
         if !output.quiet {
             drop(std::io::stderr().lock().write_all(text.as_bytes()));

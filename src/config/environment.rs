@@ -31,19 +31,29 @@ impl Environment {
     /// One that a test makes.
     #[cfg(test)]
     pub(super) fn made(variables: &[(&str, &str)], cwd: &std::path::Path) -> Self {
-        let owned = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
-        Self { variables: owned.collect(), cwd: cwd.to_owned() }
+        let owned = variables
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        Self {
+            variables: owned.collect(),
+            cwd: cwd.to_owned(),
+        }
     }
 
     /// A variable that is set and not empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str).filter(|v| !v.is_empty())
+        self.variables
+            .get(name)
+            .map(String::as_str)
+            .filter(|v| !v.is_empty())
     }
 
     /// Puts `NEXFLOW__…` variables over a tree; values are read as YAML, so numbers and lists work.
     pub(super) fn override_keys(&self, tree: &mut Map<String, Value>) {
         for (name, text) in &self.variables {
-            let Some(path) = name.strip_prefix(PREFIX) else { continue };
+            let Some(path) = name.strip_prefix(PREFIX) else {
+                continue;
+            };
             let keys: Vec<String> = path.split("__").map(str::to_lowercase).collect();
             let value = serde_yaml::from_str(text).unwrap_or_else(|_not_yaml| text.clone().into());
             set(tree, &keys, value);
@@ -61,7 +71,9 @@ impl Environment {
             if let Some(literal) = after.strip_prefix('$') {
                 out.push('$');
                 rest = literal;
-            } else if let Some((inner, tail)) = after.strip_prefix('{').and_then(|a| a.split_once('}')) {
+            } else if let Some((inner, tail)) =
+                after.strip_prefix('{').and_then(|a| a.split_once('}'))
+            {
                 out.push_str(&self.variable(inner)?);
                 rest = tail;
             } else {
@@ -84,12 +96,16 @@ impl Environment {
 }
 
 fn set(tree: &mut Map<String, Value>, keys: &[String], value: Value) {
-    let Some((key, rest)) = keys.split_first() else { return };
+    let Some((key, rest)) = keys.split_first() else {
+        return;
+    };
     if rest.is_empty() {
         tree.insert(key.clone(), value);
         return;
     }
-    let child = tree.entry(key.clone()).or_insert_with(|| Value::Object(Map::new()));
+    let child = tree
+        .entry(key.clone())
+        .or_insert_with(|| Value::Object(Map::new()));
     if !child.is_object() {
         *child = Value::Object(Map::new());
     }

@@ -24,8 +24,10 @@ pub(super) fn find(named: Option<&Path>, environment: &Environment) -> Option<Pa
 
 /// A file as text and tree.
 pub(super) fn read(path: &Path) -> Result<(String, Map<String, Value>), ConfigError> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let valid = e.utf8_error().valid_up_to();
         let before = String::from_utf8_lossy(e.as_bytes().get(..valid).unwrap_or_default());
@@ -33,12 +35,23 @@ pub(super) fn read(path: &Path) -> Result<(String, Map<String, Value>), ConfigEr
         syntax(path, &before, (line, 1), "this is not UTF-8 text")
     })?;
     let text = text.trim_start_matches('\u{feff}').to_owned();
-    let json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
-    let tree = if json { json_tree(path, &text) } else { yaml_tree(path, &text) }?;
+    let json = path
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("json"));
+    let tree = if json {
+        json_tree(path, &text)
+    } else {
+        yaml_tree(path, &text)
+    }?;
     match tree {
         Value::Object(tree) => Ok((text, tree)),
         Value::Null => Ok((text, Map::new())),
-        _ => Err(syntax(path, &text, (1, 1), "a configuration is a mapping of sections")),
+        _ => Err(syntax(
+            path,
+            &text,
+            (1, 1),
+            "a configuration is a mapping of sections",
+        )),
     }
 }
 
@@ -62,7 +75,11 @@ fn yaml_tree(path: &Path, text: &str) -> Result<Value, ConfigError> {
 
 /// Parsers repeat the place at the end of their message.
 fn plain(message: &str) -> String {
-    message.split(" at line ").next().unwrap_or(message).to_owned()
+    message
+        .split(" at line ")
+        .next()
+        .unwrap_or(message)
+        .to_owned()
 }
 
 fn syntax(path: &Path, text: &str, (line, column): (usize, usize), message: &str) -> ConfigError {
@@ -85,10 +102,16 @@ pub(super) fn line_of(text: &str, path: &str) -> Option<usize> {
     for (n, line) in text.lines().enumerate() {
         let trimmed = line.trim_start();
         let indent = line.len() - trimmed.len();
-        if outer.is_some_and(|outer| indent <= outer && !trimmed.is_empty() && !trimmed.starts_with('#')) {
+        if outer.is_some_and(|outer| {
+            indent <= outer && !trimmed.is_empty() && !trimmed.starts_with('#')
+        }) {
             return None;
         }
-        let key = trimmed.split(':').next().unwrap_or_default().trim_matches(['"', '\'', ' ', ',', '{']);
+        let key = trimmed
+            .split(':')
+            .next()
+            .unwrap_or_default()
+            .trim_matches(['"', '\'', ' ', ',', '{']);
         if key == wanted && trimmed.contains(':') {
             match keys.next() {
                 None => return Some(n + 1),

@@ -14,8 +14,15 @@ use crate::{
 };
 
 /// Sections that later versions will read.
-const LATER: &[&str] =
-    &["auth", "budgets", "agents", "approvals", "mcp", "alerts", "privacy"];
+const LATER: &[&str] = &[
+    "auth",
+    "budgets",
+    "agents",
+    "approvals",
+    "mcp",
+    "alerts",
+    "privacy",
+];
 
 pub(super) fn load(source: &Source, environment: &Environment) -> Result<Loaded, ConfigError> {
     let found = file::find(source.file.as_deref(), environment);
@@ -24,10 +31,17 @@ pub(super) fn load(source: &Source, environment: &Environment) -> Result<Loaded,
         None => (String::new(), Map::new()),
     };
     environment.override_keys(&mut tree);
-    let mut reader = Reader { environment, problems: Vec::new() };
+    let mut reader = Reader {
+        environment,
+        problems: Vec::new(),
+    };
     reader.interpolate_tree(&mut tree);
     register_secrets(&Value::Object(tree.clone()));
-    let base = found.as_deref().and_then(Path::parent).unwrap_or(&environment.cwd).to_owned();
+    let base = found
+        .as_deref()
+        .and_then(Path::parent)
+        .unwrap_or(&environment.cwd)
+        .to_owned();
     let mut config = reader.config(tree);
     // Flags and the environment are meant from where the command is typed.
     config.data_dir = match &source.data_dir {
@@ -42,7 +56,11 @@ pub(super) fn load(source: &Source, environment: &Environment) -> Result<Loaded,
     for problem in &mut problems {
         problem.line = file::line_of(&text, &problem.path);
     }
-    Ok(Loaded { config, file: found, problems })
+    Ok(Loaded {
+        config,
+        file: found,
+        problems,
+    })
 }
 
 struct Reader<'a> {
@@ -56,7 +74,13 @@ impl Reader<'_> {
     }
 
     fn tell(&mut self, severity: Severity, path: &str, message: String, hint: Option<String>) {
-        self.problems.push(Problem { severity, path: path.to_owned(), line: None, message, hint });
+        self.problems.push(Problem {
+            severity,
+            path: path.to_owned(),
+            line: None,
+            message,
+            hint,
+        });
     }
 
     /// Replaces variables. One that is not set takes its provider, connector or endpoint with it, or
@@ -131,8 +155,14 @@ impl Reader<'_> {
 
     fn check_database(&mut self, config: &Config) {
         if config.database.kind == crate::store::Kind::Postgres {
-            let message = "this version keeps everything in SQLite; postgres is not used".to_owned();
-            self.tell(Severity::Error, "database.type", message, Some("write `type: sqlite`".to_owned()));
+            let message =
+                "this version keeps everything in SQLite; postgres is not used".to_owned();
+            self.tell(
+                Severity::Error,
+                "database.type",
+                message,
+                Some("write `type: sqlite`".to_owned()),
+            );
         }
     }
 
@@ -140,7 +170,11 @@ impl Reader<'_> {
         let known: Vec<&str> = schema::SECTIONS.iter().chain(LATER).copied().collect();
         for (key, value) in tree {
             if !known.contains(&key.as_str()) {
-                self.warn(key, "is not a section that this version knows".to_owned(), nearest(key, &known));
+                self.warn(
+                    key,
+                    "is not a section that this version knows".to_owned(),
+                    nearest(key, &known),
+                );
             } else if LATER.contains(&key.as_str()) && !is_empty(value) {
                 self.warn(key, "has no effect in this version".to_owned(), None);
             }
@@ -156,7 +190,12 @@ impl Reader<'_> {
 
     /// A section that one module owns: what it does not know is told, and what cannot be read leaves
     /// its defaults.
-    fn section<T>(&mut self, name: &str, tree: &mut Map<String, Value>, shown: &mut Map<String, Value>) -> T
+    fn section<T>(
+        &mut self,
+        name: &str,
+        tree: &mut Map<String, Value>,
+        shown: &mut Map<String, Value>,
+    ) -> T
     where
         T: DeserializeOwned + Serialize + Default + schemars::JsonSchema,
     {
@@ -174,12 +213,21 @@ impl Reader<'_> {
         };
         let known = schema::keys::<T>();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        self.problems.extend(unknown.iter().map(|key| unknown_key(name, key, &known)));
-        shown.insert(name.to_owned(), serde_json::to_value(&section).unwrap_or_default());
+        self.problems
+            .extend(unknown.iter().map(|key| unknown_key(name, key, &known)));
+        shown.insert(
+            name.to_owned(),
+            serde_json::to_value(&section).unwrap_or_default(),
+        );
         section
     }
 
-    fn value<T: DeserializeOwned>(&mut self, raw: Option<Value>, path: &str, default: impl FnOnce() -> T) -> T {
+    fn value<T: DeserializeOwned>(
+        &mut self,
+        raw: Option<Value>,
+        path: &str,
+        default: impl FnOnce() -> T,
+    ) -> T {
         match raw.filter(|v| !v.is_null()).map(serde_json::from_value) {
             None => default(),
             Some(Ok(value)) => value,
@@ -200,21 +248,46 @@ impl Reader<'_> {
                 Map::new()
             }
         };
-        let known = ["default_provider", "fallback", "prices", "providers", "ollama_url", "tasks"];
+        let known = [
+            "default_provider",
+            "fallback",
+            "prices",
+            "providers",
+            "ollama_url",
+            "tasks",
+        ];
         for key in tree.keys().filter(|k| !known.contains(&k.as_str())) {
             self.problems.push(unknown_key("llm", key, &known));
         }
         let mut shown = Map::new();
         let kinds = |kind: &str| Some((providers::Kind::named(kind)?.schema)());
-        let entries = self.entries("llm.providers", tree.remove("providers"), &kinds, &mut shown);
+        let entries = self.entries(
+            "llm.providers",
+            tree.remove("providers"),
+            &kinds,
+            &mut shown,
+        );
         let llm = Llm {
-            default_provider: self.value(tree.remove("default_provider"), "llm.default_provider", || "auto".to_owned()),
+            default_provider: self.value(
+                tree.remove("default_provider"),
+                "llm.default_provider",
+                || "auto".to_owned(),
+            ),
             fallback: self.value(tree.remove("fallback"), "llm.fallback", Vec::new),
-            prices: self.value(tree.remove("prices"), "llm.prices", BTreeMap::<String, Price>::new),
-            ollama_url: self.value(tree.remove("ollama_url"), "llm.ollama_url", || "http://127.0.0.1:11434".to_owned()),
+            prices: self.value(
+                tree.remove("prices"),
+                "llm.prices",
+                BTreeMap::<String, Price>::new,
+            ),
+            ollama_url: self.value(tree.remove("ollama_url"), "llm.ollama_url", || {
+                "http://127.0.0.1:11434".to_owned()
+            }),
             providers: entries,
         };
-        shown.insert("default_provider".to_owned(), llm.default_provider.clone().into());
+        shown.insert(
+            "default_provider".to_owned(),
+            llm.default_provider.clone().into(),
+        );
         shown.insert("fallback".to_owned(), llm.fallback.clone().into());
         shown.insert("ollama_url".to_owned(), llm.ollama_url.clone().into());
         if let Some(entries) = shown.remove("llm.providers") {
@@ -248,7 +321,12 @@ impl Reader<'_> {
                 Value::Object(settings) => settings,
                 Value::Null => Map::new(),
                 _ => {
-                    self.tell(Severity::Error, &path, "is not a mapping, so it is off".to_owned(), None);
+                    self.tell(
+                        Severity::Error,
+                        &path,
+                        "is not a mapping, so it is off".to_owned(),
+                        None,
+                    );
                     continue;
                 }
             };
@@ -257,11 +335,19 @@ impl Reader<'_> {
                 _ => name.clone(),
             };
             let Some(schema) = schema_of(&kind) else {
-                self.warn(&path, format!("`{kind}` is not in this version, so it is off"), None);
+                self.warn(
+                    &path,
+                    format!("`{kind}` is not in this version, so it is off"),
+                    None,
+                );
                 continue;
             };
             self.unknown_keys(&path, &settings, &schema);
-            entries.push(Entry { name, kind, settings });
+            entries.push(Entry {
+                name,
+                kind,
+                settings,
+            });
         }
         entries
     }
@@ -272,7 +358,9 @@ impl Reader<'_> {
             .and_then(Value::as_object)
             .map(|p| p.keys().map(String::as_str).collect())
             .unwrap_or_default();
-        let unknown = settings.keys().filter(|k| *k != "enabled" && !known.contains(&k.as_str()));
+        let unknown = settings
+            .keys()
+            .filter(|k| *k != "enabled" && !known.contains(&k.as_str()));
         let told: Vec<Problem> = unknown.map(|key| unknown_key(path, key, &known)).collect();
         self.problems.extend(told);
     }
@@ -289,9 +377,9 @@ fn unknown_key(section: &str, key: &str, known: &[&str]) -> Problem {
 }
 
 fn nearest(key: &str, known: &[&str]) -> Option<String> {
-    let best = known.iter().max_by(|a, b| {
-        strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key))
-    })?;
+    let best = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)))?;
     (strsim::jaro_winkler(best, key) > 0.8).then(|| format!("did you mean `{best}`?"))
 }
 
@@ -312,7 +400,10 @@ fn section_of(path: &str) -> &str {
         ["channels", ..] => 2,
         all => all.len(),
     };
-    let end = path.match_indices('.').nth(deep.max(1) - 1).map_or(path.len(), |(at, _)| at);
+    let end = path
+        .match_indices('.')
+        .nth(deep.max(1) - 1)
+        .map_or(path.len(), |(at, _)| at);
     path.get(..end).unwrap_or(path)
 }
 

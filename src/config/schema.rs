@@ -3,12 +3,25 @@
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Map, Value, json};
 
-use crate::{api, connectors, logging, memory, orchestrator, providers, schedule, skills, store, types::money::Price};
+use crate::{
+    api, connectors, logging, memory, orchestrator, providers, schedule, skills, store,
+    types::money::Price,
+};
 
 /// Sections that this version reads.
 pub(super) const SECTIONS: &[&str] = &[
-    "version", "data_dir", "server", "database", "llm", "channels", "skills", "logging", "turns",
-    "delivery", "scheduler", "memory",
+    "version",
+    "data_dir",
+    "server",
+    "database",
+    "llm",
+    "channels",
+    "skills",
+    "logging",
+    "turns",
+    "delivery",
+    "scheduler",
+    "memory",
 ];
 
 /// `nexflow config schema`.
@@ -77,7 +90,9 @@ fn of<T: JsonSchema>() -> Value {
 pub(super) fn keys<T: JsonSchema>() -> Vec<String> {
     let schema = of::<T>();
     let properties = schema.get("properties").and_then(Value::as_object);
-    properties.map(|p| p.keys().cloned().collect()).unwrap_or_default()
+    properties
+        .map(|p| p.keys().cloned().collect())
+        .unwrap_or_default()
 }
 
 /// A section of a family also takes `kind` and `enabled`.
@@ -96,7 +111,10 @@ fn open(schema: Value) -> Value {
 
 /// Definitions that a section refers to, put where they are referred to.
 fn inline(mut schema: Value) -> Value {
-    let definitions = schema.as_object_mut().and_then(|s| s.remove("$defs")).unwrap_or_default();
+    let definitions = schema
+        .as_object_mut()
+        .and_then(|s| s.remove("$defs"))
+        .unwrap_or_default();
     if let Some(object) = schema.as_object_mut() {
         object.remove("$schema");
         object.remove("title");
@@ -116,13 +134,21 @@ fn replace(value: &mut Value, definitions: &Value, depth: usize) {
         .cloned();
     if let Some(mut found) = named {
         if let (Some(found), Some(here)) = (found.as_object_mut(), value.as_object()) {
-            found.extend(here.iter().filter(|(k, _)| *k != "$ref").map(|(k, v)| (k.clone(), v.clone())));
+            found.extend(
+                here.iter()
+                    .filter(|(k, _)| *k != "$ref")
+                    .map(|(k, v)| (k.clone(), v.clone())),
+            );
         }
         *value = found;
     }
     match value {
-        Value::Object(map) => map.values_mut().for_each(|v| replace(v, definitions, depth + 1)),
-        Value::Array(items) => items.iter_mut().for_each(|v| replace(v, definitions, depth + 1)),
+        Value::Object(map) => map
+            .values_mut()
+            .for_each(|v| replace(v, definitions, depth + 1)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|v| replace(v, definitions, depth + 1)),
         _ => {}
     }
 }

@@ -1,7 +1,5 @@
 //! One line of the log.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -78,14 +76,16 @@ impl Line {
         };
         let time = self.timestamp.utc().format("%H:%M:%S%.3f");
         let level = self.level.to_uppercase();
-        let mut text = format!("\u{1b}[2m{time}\u{1b}[0m \u{1b}[{colour}m{level:>5}\u{1b}[0m {}", self.message);
+        let mut text = format!(
+            "\u{1b}[2m{time}\u{1b}[0m \u{1b}[{colour}m{level:>5}\u{1b}[0m {}",
+            self.message
+        );
         for (name, value) in &self.fields {
             let value = match value {
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            // Writing to a String cannot fail.
-            drop(write!(text, " \u{1b}[2m{name}=\u{1b}[0m{value}"));
+            text.push_str(&format!(" \u{1b}[2m{name}=\u{1b}[0m{value}"));
         }
         text.push('\n');
         text
