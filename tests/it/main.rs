@@ -2,3 +2,4 @@
 
 mod providers;
 mod sandbox;
+mod skills;
