@@ -9,9 +9,9 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, Bytes},
-    extract::{ConnectInfo, State},
-    http::{HeaderMap, Method, Response, Uri},
+    body::{Body, Bytes, to_bytes},
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, Method, Response},
 };
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
@@ -135,16 +135,15 @@ impl Fake {
 async fn answer(
     State(script): State<Script>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
     script.seen.lock().unwrap().push(Seen {
         from,
-        method,
-        path: uri.to_string(),
-        headers,
+        method: parts.method,
+        path: parts.uri.to_string(),
+        headers: parts.headers,
         body: serde_json::from_slice(&body).unwrap_or_default(),
     });
     let reply = script.replies.lock().unwrap().pop_front();
