@@ -12,6 +12,7 @@ use axum::{
     body::{Body, Bytes, to_bytes},
     extract::{ConnectInfo, Request, State},
     http::{HeaderMap, Method, Response},
+    serve::ListenerExt as _,
 };
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
@@ -22,6 +23,8 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 pub(in crate::providers) enum Close {
     /// As it should.
     Well,
+    /// As it should, a moment after the last piece.
+    Late,
     /// The connection breaks.
     Cut,
     /// It never does.
@@ -110,6 +113,8 @@ impl Fake {
             gone: gone_sender,
         };
         let router = Router::new().fallback(answer).with_state(script.clone());
+        // As the real ones do; else the end of an answer waits for an acknowledgement.
+        let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
         let router = router.into_make_service_with_connect_info::<SocketAddr>();
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -156,6 +161,7 @@ async fn answer(
     let pieces = stream::iter(reply.chunks).map(Ok);
     let body = match reply.close {
         Close::Well => pieces.boxed(),
+        Close::Late => pieces.chain(stream::once(late())).boxed(),
         Close::Cut => pieces.chain(stream::once(cut())).boxed(),
         Close::Hang => pieces.chain(stream::pending()).boxed(),
     };
@@ -164,6 +170,11 @@ async fn answer(
         piece
     });
     response.body(Body::from_stream(body)).unwrap()
+}
+
+async fn late() -> Result<Bytes, &'static str> {
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    Ok(Bytes::new())
 }
 
 /// After what came before it had the time to be sent.
