@@ -1,3 +1,4 @@
 //! Integration tests: the real binary and the real router.
 
+mod cli;
 mod providers;
