@@ -42,7 +42,8 @@ struct Setup {
 impl Setup {
     fn load(&self) -> Result<Loaded> {
         crate::config::load(&self.source).map_err(|error| {
-            let hint = "`nexflow config check` shows more, `nexflow config schema` what is possible";
+            let hint =
+                "`nexflow config check` shows more, `nexflow config schema` what is possible";
             Trouble::usage(error).hint(hint).into()
         })
     }
@@ -70,7 +71,10 @@ pub fn main() -> ExitCode {
 
 fn dispatch(args: Args) -> Result<()> {
     let setup = Setup {
-        source: Source { file: args.global.config, data_dir: args.global.data_dir },
+        source: Source {
+            file: args.global.config,
+            data_dir: args.global.data_dir,
+        },
         style: Style::new(args.global.no_color),
     };
     match args.command.unwrap_or(Command::Run) {
@@ -83,7 +87,9 @@ fn dispatch(args: Args) -> Result<()> {
             out::raw(&String::from_utf8_lossy(&script))
         }
         command => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()?;
             let done = runtime.block_on(Box::pin(speak(&setup, command)));
             // A read of the keyboard that nobody waits for must not keep the program.
             runtime.shutdown_background();

@@ -199,12 +199,11 @@ impl Events {
             if self.over {
                 return Ok(None);
             }
-            match self.body.next().await {
-                Some(bytes) => self.parser.push(&bytes?, &mut self.ready)?,
-                None => {
-                    self.over = true;
-                    self.parser.finish(&mut self.ready);
-                }
+            if let Some(bytes) = self.body.next().await {
+                self.parser.push(&bytes?, &mut self.ready)?;
+            } else {
+                self.over = true;
+                self.parser.finish(&mut self.ready);
             }
             self.ready.reverse();
         }

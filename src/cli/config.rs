@@ -79,7 +79,7 @@ fn show(setup: &Setup, loaded: &Loaded) -> Result<()> {
         ))?;
     }
     let name = loaded.file.as_ref().map(|f| f.display().to_string());
-    let name = name.unwrap_or_else(|| "No configuration file: the defaults".to_owned());
+    let name = name.unwrap_or_else(|| "No configuration file, the defaults hold".to_owned());
     match loaded.problems.len() {
         0 => line(&format!("{name}: everything is in order.")),
         1 => line(&format!("{name}: 1 remark.")),

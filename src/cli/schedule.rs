@@ -1,7 +1,7 @@
 //! `nexflow schedule`: reminders and repeated jobs.
 
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
@@ -49,7 +49,8 @@ pub(super) enum Command {
 
 /// A new schedule.
 #[derive(Debug, clap::Args)]
-#[group(id = "what", required = true, multiple = false, args = ["text", "prompt", "skill"])]
+#[group(skip)]
+#[command(group(ArgGroup::new("what").required(true).args(["text", "prompt", "skill"])))]
 pub(super) struct New {
     /// When: "in 20 minutes", "tomorrow at 9", "every day at 7:30", a cron expression, RFC 3339
     when: String,

@@ -88,7 +88,8 @@ fn row(style: Style, part: &Part<'_>, end: f64) -> String {
     text.push('\n');
     let error = stage.pointer("/detail/error").and_then(Value::as_str);
     if let Some(error) = error {
-        text.push_str(&format!("{:>14}{}\n", "", clean(error)));
+        let blank = " ".repeat(14);
+        text.extend([blank.as_str(), &*clean(error), "\n"]);
     }
     text
 }
@@ -134,6 +135,11 @@ mod tests {
               "duration_ms": null, "detail": {} },
         ]);
         let text = time_line(Style::default(), stages.as_array().unwrap());
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @"
+          0.0 ms  inbox   web                                   answered         100.0 ms  ████████████████████████
+         50.0 ms  model   openai/x                              failed            50.0 ms              ████████████
+                  too slow
+        100.0 ms  answer  0198                                  ok                                                ·
+        ");
     }
 }

@@ -200,7 +200,12 @@ mod tests {
             delta("Two files."),
             json!({ "type": "message.completed", "text": "Let me look.\n\nTwo files.", "status": "ok" }),
         ]);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        Let me look.
+        ⚙ shell-run {"command":"ls"} … ok 12 ms
+        · answered by another model
+        Two files.
+        "#);
         assert_eq!(end, End::Done);
     }
 
@@ -213,7 +218,12 @@ mod tests {
             tool("tool.finished", "1"),
             tool("tool.finished", "2"),
         ]);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @"
+        ⚙ s1 …
+        ⚙ s2 …
+        ⚙ s1 … failed 1 ms
+        ⚙ s2 … failed 1 ms
+        ");
     }
 
     #[test]
