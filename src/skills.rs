@@ -1,1 +1,202 @@
-//! (being written)
+//! Skills: folders with a SKILL.md that the agent can read or run.
+//!
+//! [`manifest`] reads the file, [`catalog`] knows what there is and what may be used, [`run`] runs
+//! it. Whether content may be used is a person's decision, bound to the hash of the whole folder.
+
+pub mod catalog;
+pub mod manifest;
+pub mod permission;
+pub mod run;
+
+mod available;
+mod folder;
+mod scan;
+mod shipped;
+mod watch;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::types::{Secret, text::shorten};
+use manifest::{Manifest, Runtime};
+use permission::Permission;
+
+pub use crate::store::skills::Record;
+
+/// `skills` in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub struct Config {
+    /// Where skills are; made with the shipped ones if it does not exist.
+    pub directory: PathBuf,
+    /// The longest that a skill may run, in seconds.
+    pub timeout_sec: u64,
+    /// Whether skills run at all; they never run unconfined.
+    pub sandbox_enabled: bool,
+    /// The most output that is kept of each stream, in KiB.
+    pub max_output_kb: u64,
+    /// Memory of one run, in MiB.
+    pub memory_mb: u64,
+    /// Processes and threads of one run.
+    pub processes: u32,
+    /// What one run may write, in MiB.
+    pub disk_mb: u64,
+    /// Variables for skills that ask for them with `env:NAME`.
+    pub env: BTreeMap<String, String>,
+    /// Secrets for skills that ask for them with `secret:NAME`.
+    #[serde(skip_serializing)]
+    pub secrets: BTreeMap<String, Secret>,
+    /// Whether changes of the directory are seen while the daemon runs.
+    pub watch: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::from("./skills"),
+            timeout_sec: 30,
+            sandbox_enabled: true,
+            max_output_kb: 64,
+            memory_mb: 512,
+            processes: 128,
+            disk_mb: 1024,
+            env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            watch: true,
+        }
+    }
+}
+
+/// Whether a skill may be used, and if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It may be used.
+    Trusted,
+    /// Nobody has decided about it yet.
+    Discovered,
+    /// Its content is not what was trusted.
+    Changed,
+    /// It was switched off.
+    Disabled,
+    /// Something that it needs is not there.
+    Unavailable,
+    /// It cannot be understood.
+    Broken,
+}
+
+impl State {
+    /// The word in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted",
+            Self::Discovered => "discovered",
+            Self::Changed => "changed",
+            Self::Disabled => "disabled",
+            Self::Unavailable => "unavailable",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// A skill as it stands now.
+#[derive(Debug, Clone)]
+pub struct Skill {
+    /// Its name: unique among usable ones.
+    pub name: String,
+    /// What its file says.
+    pub manifest: Manifest,
+    /// Whether it may be used.
+    pub state: State,
+    /// Why not; empty if it may.
+    pub reason: String,
+    /// The text below the head of its file.
+    pub body: String,
+    /// Its folder, without links in it.
+    pub dir: PathBuf,
+    /// What is odd about it, for its author.
+    pub warnings: Vec<String>,
+    /// Whether it came with the program, unchanged.
+    pub shipped: bool,
+    /// SHA-256 of the whole folder.
+    pub hash: String,
+    /// What was asked for and granted.
+    pub granted: Vec<Permission>,
+    /// What interprets it.
+    pub runtime: Option<Runtime>,
+    /// The interpreter that was found.
+    pub interpreter: Option<PathBuf>,
+    /// Required programs that were found outside the system's folders.
+    pub binaries: Vec<PathBuf>,
+    files: Vec<String>,
+    missing: Option<String>,
+    broken: Option<String>,
+    validator: Option<Arc<jsonschema::Validator>>,
+}
+
+impl Skill {
+    /// Whether there is something to run; others have instructions to read.
+    pub fn is_executable(&self) -> bool {
+        self.manifest.location.is_some()
+    }
+
+    /// The schema of its input: always one of an object.
+    pub fn input_schema(&self) -> Value {
+        let none = || json!({ "type": "object", "properties": {} });
+        self.manifest.input_schema.clone().unwrap_or_else(none)
+    }
+
+    /// Whether an input fits the schema.
+    ///
+    /// # Errors
+    /// Which property does not, and why.
+    pub fn check_input(&self, input: &Value) -> Result<(), String> {
+        if !input.is_object() {
+            return Err("the input is not a JSON object".to_owned());
+        }
+        let Some(error) = self
+            .validator
+            .as_ref()
+            .and_then(|v| v.iter_errors(input).next())
+        else {
+            return Ok(());
+        };
+        let at = error.instance_path().to_string();
+        let at = at.trim_start_matches('/').replace('/', ".");
+        let text = shorten(&error.to_string(), 300);
+        if at.is_empty() {
+            Err(format!("input: {text}"))
+        } else {
+            Err(format!("input `{at}`: {text}"))
+        }
+    }
+
+    /// As lists and the API show it.
+    pub fn describe(&self) -> Value {
+        let m = &self.manifest;
+        let kind = match (self.state, self.is_executable()) {
+            (State::Broken, _) => "broken",
+            (_, true) => "executable",
+            (_, false) => "instruction",
+        };
+        json!({
+            "name": self.name, "description": m.description, "emoji": m.emoji,
+            "version": m.version, "author": m.author, "category": m.category, "tags": m.tags,
+            "homepage": m.homepage, "license": m.license,
+            "kind": kind, "state": self.state, "reason": self.reason,
+            "runtime": self.runtime, "permissions": m.permissions, "granted": self.granted,
+            "effects": m.effects, "idempotent": m.idempotent, "confirm": m.confirm,
+            "input_schema": self.input_schema(), "output_schema": m.output_schema,
+            "requirements": m.requirements, "metadata": m.metadata, "other": m.other,
+            "path": self.dir, "hash": self.hash, "warnings": self.warnings, "shipped": self.shipped,
+        })
+    }
+
+    /// Its files besides SKILL.md, relative to its folder.
+    pub fn files(&self) -> Vec<String> {
+        self.files.clone()
+    }
+}

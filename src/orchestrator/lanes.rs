@@ -40,7 +40,12 @@ pub(super) async fn run(
     waiting: Vec<SessionId>,
     cancel: CancellationToken,
 ) -> Result<(), String> {
-    let mut lanes = Lanes { core, cancel: cancel.clone(), open: HashMap::new(), tasks: JoinSet::new() };
+    let mut lanes = Lanes {
+        core,
+        cancel: cancel.clone(),
+        open: HashMap::new(),
+        tasks: JoinSet::new(),
+    };
     for session in waiting {
         lanes.wake(session);
     }
@@ -93,7 +98,9 @@ impl Lanes {
 async fn lane_of(core: Arc<Core>, session: SessionId, cancel: CancellationToken) -> SessionId {
     let span = tracing::info_span!("lane", session_id = %session);
     async {
-        let Ok(_slot) = core.slots.acquire().await else { return };
+        let Ok(_slot) = core.slots.acquire().await else {
+            return;
+        };
         while !cancel.is_cancelled() {
             match turn::next(&core, session, &cancel).await {
                 Ok(true) => {}

@@ -40,10 +40,15 @@ const TEN_YEARS: i64 = 3653 * 24 * 3600;
 static SPAN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"^(?:and\s+|,\s*)?(\d{1,6}|an?|one|two|three|five|ten|half an)\s*(seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w)\b\s*").ok()
 });
-static CLOCK: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"^(?:at\s+)?(\d{1,2})(?:[:.](\d{2}))?(?::(\d{2}))?\s*(am|pm|a\.m\.|p\.m\.|o'clock)?$").ok());
-static DATE: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"^(?:on\s+)?(\d{4})-(\d{1,2})-(\d{1,2})(?:[t\s]+|,\s*)?(.*)$").ok());
+static CLOCK: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r"^(?:at\s+)?(\d{1,2})(?:[:.](\d{2}))?(?::(\d{2}))?\s*(am|pm|a\.m\.|p\.m\.|o'clock)?$",
+    )
+    .ok()
+});
+static DATE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"^(?:on\s+)?(\d{4})-(\d{1,2})-(\d{1,2})(?:[t\s]+|,\s*)?(.*)$").ok()
+});
 static EVERY_N: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^every\s+(\d{1,2})\s*(minutes?|mins?|m|hours?|hrs?|h)$").ok());
 
@@ -149,8 +154,13 @@ fn repeated(text: &str) -> Option<String> {
             _ => None,
         };
     }
-    let rest = text.strip_prefix("every ").or_else(|| text.strip_prefix("daily").map(|_| text))?;
-    let (day, at) = rest.split_once(" at ").or_else(|| rest.split_once(' ')).unwrap_or((rest, "9"));
+    let rest = text
+        .strip_prefix("every ")
+        .or_else(|| text.strip_prefix("daily").map(|_| text))?;
+    let (day, at) = rest
+        .split_once(" at ")
+        .or_else(|| rest.split_once(' '))
+        .unwrap_or((rest, "9"));
     let days = match day.trim() {
         "day" | "daily" => "*".to_owned(),
         "weekday" | "workday" => "1-5".to_owned(),
@@ -164,13 +174,23 @@ fn repeated(text: &str) -> Option<String> {
 /// A point in time: "18:30", "tomorrow at 9", "friday", "2027-01-31 at 12:00".
 fn moment(text: &str, now: DateTime<Tz>) -> Option<DateTime<Tz>> {
     let zone = now.timezone();
-    let local = |day: NaiveDate, time: NaiveTime| zone.from_local_datetime(&day.and_time(time)).earliest();
-    let time_of = |text: &str| if text.trim().is_empty() { clock("9") } else { clock(text) };
+    let local =
+        |day: NaiveDate, time: NaiveTime| zone.from_local_datetime(&day.and_time(time)).earliest();
+    let time_of = |text: &str| {
+        if text.trim().is_empty() {
+            clock("9")
+        } else {
+            clock(text)
+        }
+    };
     if let Some(found) = DATE.as_ref()?.captures(text) {
         return local(date(&found)?, time_of(found.get(4)?.as_str())?);
     }
     if let Some(rest) = text.strip_prefix("tomorrow") {
-        return local(now.date_naive().checked_add_days(Days::new(1))?, time_of(rest)?);
+        return local(
+            now.date_naive().checked_add_days(Days::new(1))?,
+            time_of(rest)?,
+        );
     }
     if let Some(rest) = text.strip_prefix("today") {
         return local(now.date_naive(), time_of(rest)?);
@@ -184,13 +204,18 @@ fn moment(text: &str, now: DateTime<Tz>) -> Option<DateTime<Tz>> {
             local(now.date_naive().checked_add_days(Days::new(1))?, time)
         };
     }
-    let text = text.strip_prefix("on ").or_else(|| text.strip_prefix("next ")).unwrap_or(text);
+    let text = text
+        .strip_prefix("on ")
+        .or_else(|| text.strip_prefix("next "))
+        .unwrap_or(text);
     let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
     let wanted = weekday(name)?;
     let time = time_of(rest)?;
     let ahead = (7 + wanted.num_days_from_monday() - now.weekday().num_days_from_monday()) % 7;
     let day = now.date_naive().checked_add_days(Days::new(ahead.into()))?;
-    local(day, time).filter(|at| *at > now).or_else(|| local(day.checked_add_days(Days::new(7))?, time))
+    local(day, time)
+        .filter(|at| *at > now)
+        .or_else(|| local(day.checked_add_days(Days::new(7))?, time))
 }
 
 fn date(found: &Captures<'_>) -> Option<NaiveDate> {
@@ -207,7 +232,11 @@ fn clock(text: &str) -> Option<NaiveTime> {
         _ => {}
     }
     let found = CLOCK.as_ref()?.captures(text)?;
-    let number = |n: usize| found.get(n).map_or(Some(0), |m| m.as_str().parse::<u32>().ok());
+    let number = |n: usize| {
+        found
+            .get(n)
+            .map_or(Some(0), |m| m.as_str().parse::<u32>().ok())
+    };
     let (hour, minute, second) = (number(1)?, number(2)?, number(3)?);
     let hour = match found.get(4).and_then(|m| m.as_str().chars().next()) {
         Some('p') if (1..12).contains(&hour) => hour + 12,
@@ -219,7 +248,10 @@ fn clock(text: &str) -> Option<NaiveTime> {
 }
 
 fn weekday(name: &str) -> Option<Weekday> {
-    let name = name.strip_suffix('s').filter(|n| n.ends_with("day")).unwrap_or(name);
+    let name = name
+        .strip_suffix('s')
+        .filter(|n| n.ends_with("day"))
+        .unwrap_or(name);
     Weekday::from_str(name).ok()
 }
 
@@ -237,7 +269,11 @@ mod tests {
     fn berlin(text: &str) -> Result<String, WhenError> {
         let zone = chrono_tz::Europe::Berlin;
         Ok(match When::parse(text, now(), zone)? {
-            When::At(at) => at.utc().with_timezone(&zone).format("%m-%d %H:%M:%S").to_string(),
+            When::At(at) => at
+                .utc()
+                .with_timezone(&zone)
+                .format("%m-%d %H:%M:%S")
+                .to_string(),
             When::Every(cron) => cron,
         })
     }
@@ -278,18 +314,34 @@ mod tests {
 
     #[test]
     fn what_is_not_certain_is_not_guessed() {
-        for text in ["", "soon", "in a bit", "in 5", "at 25:00", "13pm", "tomorrow-ish", "every blue moon", "in -5 minutes", "every 90 minutes"] {
+        for text in [
+            "",
+            "soon",
+            "in a bit",
+            "in 5",
+            "at 25:00",
+            "13pm",
+            "tomorrow-ish",
+            "every blue moon",
+            "in -5 minutes",
+            "every 90 minutes",
+        ] {
             assert!(matches!(berlin(text), Err(WhenError::Unclear(_))), "{text}");
         }
-        assert!(matches!(berlin("2020-01-01 at 10:00"), Err(WhenError::Past(_))));
+        assert!(matches!(
+            berlin("2020-01-01 at 10:00"),
+            Err(WhenError::Past(_))
+        ));
         assert!(matches!(berlin("in 999999 weeks"), Err(WhenError::Far)));
     }
 
     #[test]
     fn a_fixed_time_fires_once_over_both_changes_of_the_clock() {
         let fires = |cron: &str, from: &str| -> Vec<String> {
-            let mut at: Timestamp =
-                DateTime::parse_from_rfc3339(from).unwrap().with_timezone(&Utc).into();
+            let mut at: Timestamp = DateTime::parse_from_rfc3339(from)
+                .unwrap()
+                .with_timezone(&Utc)
+                .into();
             let mut all = Vec::new();
             for _ in 0..3 {
                 at = next_slot(cron, "Europe/Berlin", at).unwrap();
@@ -299,10 +351,18 @@ mod tests {
         };
         // 2026-10-25 03:00 becomes 02:00: 02:30 is there twice and fires once.
         let autumn = fires("30 2 * * *", "2026-10-24T12:00:00Z");
-        assert_eq!(autumn.iter().filter(|t| t.starts_with("25")).count(), 1, "{autumn:?}");
+        assert_eq!(
+            autumn.iter().filter(|t| t.starts_with("25")).count(),
+            1,
+            "{autumn:?}"
+        );
         // 2027-03-28 02:00 becomes 03:00: 02:30 does not exist and fires all the same.
         let spring = fires("30 2 * * *", "2027-03-27T12:00:00Z");
-        assert_eq!(spring.iter().filter(|t| t.starts_with("28")).count(), 1, "{spring:?}");
+        assert_eq!(
+            spring.iter().filter(|t| t.starts_with("28")).count(),
+            1,
+            "{spring:?}"
+        );
     }
 
     proptest! {

@@ -1,0 +1,1 @@
+//! Runs executable skills, each confined to what it was granted.
