@@ -82,11 +82,7 @@ fn check(name: &str) -> Result<()> {
 
 /// Where skills of one's own are kept.
 fn skills_folder(setup: &Setup) -> Result<PathBuf> {
-    let config = serde_json::to_value(setup.load()?.config)?;
-    let folder = config
-        .pointer("/skills/directory")
-        .and_then(serde_json::Value::as_str);
-    Ok(PathBuf::from(folder.unwrap_or("skills")))
+    Ok(setup.load()?.config.skills.directory)
 }
 
 fn write(folder: &Path, name: &str, runtime: Runtime) -> Result<()> {
