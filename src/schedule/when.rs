@@ -235,13 +235,14 @@ fn moment(text: &str, now: DateTime<Tz>) -> Option<DateTime<Tz>> {
     let zone = now.timezone();
     let local =
         |day: NaiveDate, time: NaiveTime| zone.from_local_datetime(&day.and_time(time)).earliest();
-    let time_of = |text: &str| {
-        if text.trim().is_empty() {
-            clock("9")
-        } else {
-            clock(text)
-        }
+    let time_of = |text: &str| match text.trim() {
+        "" => clock("9"),
+        text => part_of_day(text).or_else(|| clock(text)),
     };
+    if let Some(at) = text.strip_prefix("tonight") {
+        let at = if at.is_empty() { "at 20:00" } else { at };
+        return local(now.date_naive(), time_of(at)?);
+    }
     if let Some(found) = DATE.as_ref()?.captures(text) {
         return local(date(&found)?, time_of(found.get(4)?.as_str())?);
     }
@@ -263,10 +264,11 @@ fn moment(text: &str, now: DateTime<Tz>) -> Option<DateTime<Tz>> {
             local(now.date_naive().checked_add_days(Days::new(1))?, time)
         };
     }
-    let text = text
-        .strip_prefix("on ")
-        .or_else(|| text.strip_prefix("next "))
-        .unwrap_or(text);
+    if let Some(turned) = turned(text) {
+        return moment(&turned, now);
+    }
+    let prefixes = ["on ", "next ", "this "];
+    let text = prefixes.iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
     let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
     let wanted = weekday(name)?;
     let time = time_of(rest)?;
