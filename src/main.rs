@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // First of all, before there are threads: this process may be a launcher of the sandbox.
+    // The sandbox starts this program again as its launcher: first of all, before any thread exists.
     if let Some(code) = nexflow::sandbox::helper(std::env::args_os()) {
         return code;
     }
-    ExitCode::SUCCESS
+    nexflow::cli::main()
 }
