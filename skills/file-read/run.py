@@ -152,6 +152,8 @@ def main():
         answer, code = run(json.load(sys.stdin)), 0
     except Refused as refused:
         answer, code = {"error": str(refused)}, 1
+    except UnicodeEncodeError:
+        answer, code = {"error": "the path holds half a character"}, 1
     out = json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace")
     sys.stdout.buffer.write(out + b"\n")
     return code

@@ -43,7 +43,7 @@ git() {
   command git --no-pager -c safe.directory='*' -c core.hooksPath=/dev/null -c core.fsmonitor=false \
     -c core.sshCommand=false -c core.askPass= -c credential.helper= -c core.attributesFile=/dev/null \
     -c protocol.ext.allow=never -c submodule.recurse=false -c commit.gpgSign=false \
-    -c push.gpgSign=false -c gc.auto=0 -c maintenance.auto=false -c core.quotePath=false \
+    -c push.gpgSign=false -c log.showSignature=false -c gc.auto=0 -c maintenance.auto=false -c core.quotePath=false \
     -c color.ui=false -c advice.detachedHead=false -c init.defaultBranch=main "$@" </dev/null
 }
 
@@ -69,9 +69,13 @@ repository() {
   inside "$top"
   programs='^(filter\..*\.(clean|smudge|process)|diff\.external|diff\..*\.(command|textconv)|merge\..*\.driver'
   programs+='|remote\..*\.(vcs|uploadpack|receivepack|proxy)|credential\..*helper|core\.(gitproxy|alternaterefscommand)'
-  programs+='|gpg\..*program|url\..*|https?\..*(proxy|sslcert|sslkey|cookiefile).*|uploadpack\.packobjectshook'
+  programs+='|gpg\..*program|hook\..*|url\..*|https?\..*(proxy|sslcert|sslkey|cookiefile).*|uploadpack\.packobjectshook'
   programs+='|trailer\..*\.(command|cmd)|extensions\.partialclone|include\.path|includeif\..*)$'
-  programs=$(git config --local --includes --name-only --get-regexp "$programs" 2>/dev/null) || return 0
+  # Without our own settings; those of the repository, of its worktree and what they include.
+  programs=$(command git -c safe.directory='*' config --name-only --get-regexp "$programs") || {
+    (($? == 1)) || fail "the settings of \"$given\" cannot be read"
+    return 0
+  }
   fail "the settings of \"$given\" are not safe to use here: ${programs//$'\n'/, } (in .git/config)"
 }
 
@@ -102,7 +106,10 @@ branch=$(input branch)
 ref=$(input ref)
 given=$(input repo && printf x)
 given=${given%x}
-[[ -z $branch ]] || { name branch "$branch"; command git check-ref-format --branch "$branch" >/dev/null || fail "branch \"$branch\" is not possible"; }
+if [[ -n $branch ]]; then
+  name branch "$branch"
+  command git check-ref-format "refs/heads/$branch" || fail "branch \"$branch\" is not possible"
+fi
 [[ -z $ref ]] || name ref "$ref"
 if [[ $action == clone && -z $given ]]; then
   given=${url%/}
@@ -147,14 +154,15 @@ case $action in
     git log -1 --stat --no-ext-diff --no-textconv --format='%h %s'
     ;;
   push)
+    # A folder is meant from the workspace, as everywhere.
+    if [[ -n $url ]]; then
+      remote "$url"
+      [[ $url == http*://* ]] || url=$found
+    fi
     repository
     : "${branch:=$(git symbolic-ref --quiet --short HEAD || true)}"
     [[ -n $branch ]] || fail 'no branch is checked out; say which one to push'
-    if [[ -n $url ]]; then
-      # A folder is meant from the workspace, as everywhere.
-      remote "$url"
-      [[ $url == http* ]] || url=$found
-    else
+    if [[ -z $url ]]; then
       url=origin
       address=$(git remote get-url --push origin 2>/dev/null) || fail 'there is no remote origin; say to which url'
       remote "$address"

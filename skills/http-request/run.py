@@ -213,7 +213,7 @@ def request(given):
 
 def attempt(method, url, headers, data, deadline):
     """One request, with errors that say what to do."""
-    scheme, host, port = origin(url)
+    _, host, port = origin(url)
     try:
         return once(method, url, headers, data, deadline)
     except (TimeoutError, socket.timeout):
@@ -225,7 +225,8 @@ def attempt(method, url, headers, data, deadline):
         said = str(reason) or type(reason).__name__
         if "Tunnel connection failed: 403" in said:
             raise Refused(
-                f"the sandbox refused the connection to {host}:{port}: this skill may reach public hosts on ports 80 and 443 only"
+                f"the sandbox refused the connection to {host}:{port}: "
+                "this skill reaches public hosts on ports 80 and 443 only"
             ) from None
         raise Refused(f"{host}:{port} could not be reached: {said}") from None
 
@@ -258,6 +259,8 @@ def main():
         answer, code = request(json.load(sys.stdin)), 0
     except Refused as refused:
         answer, code = {"error": str(refused)}, 1
+    except UnicodeEncodeError:
+        answer, code = {"error": "the address holds half a character"}, 1
     out = json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace")
     # Control characters take six bytes each: the answer stays below maxOutputKb, in one piece.
     while len(out) > 700 * 1024 and answer.get("text"):
