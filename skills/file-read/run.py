@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 
-MOST = 64 * 1024  # bytes of text in one answer
+MOST = 56 * 1024  # bytes of an answer's lines or entries, as JSON: below maxOutputKb with the rest
 LOOK = 8192  # bytes that decide whether it is text
 
 
@@ -31,6 +31,11 @@ def resolve(path):
     return real, os.path.relpath(real, root)
 
 
+def width(value):
+    """Bytes that it takes in the answer."""
+    return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+
+
 def kind(mode):
     names = {stat.S_IFDIR: "folder", stat.S_IFREG: "file", stat.S_IFLNK: "link"}
     return names.get(stat.S_IFMT(mode), "other")
@@ -47,7 +52,7 @@ def folder(real, offset, limit):
         entry = {"name": shown(name), "kind": kind(info.st_mode)}
         if stat.S_ISREG(info.st_mode):
             entry["size"] = info.st_size
-        room -= len(name) + 48
+        room -= width(entry) + 2
         if room < 0 and entries:
             break
         entries.append(entry)
@@ -89,12 +94,12 @@ def lines(file, offset, limit):
                 break
         if number < offset:
             continue
-        size = len(line.encode("utf-8", "replace"))
+        size = width(line)
         cut = whole is not line
         if taken == limit or (size > room and parts):
             return parts, taken, True, False, number
-        if size > room:
-            line, cut = line.encode("utf-8", "replace")[:room].decode("utf-8", "ignore"), True
+        while width(line) > room:
+            line, cut = line[: len(line) * 9 // 10], True
         parts.append(line)
         taken += 1
         room -= size

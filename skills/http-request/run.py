@@ -12,7 +12,8 @@ import urllib.request
 import zlib
 
 MOST = 256 * 1024  # bytes of a body
-HEADERS = 16 * 1024  # bytes of headers that are shown
+HEADERS = 8 * 1024  # bytes of headers that are shown
+OUTPUT = 60 * 1024  # bytes of the answer: below maxOutputKb, or it would be cut somewhere
 REDIRECTS = 5
 GATE = b"The sandbox refused this connection: "
 PRIVATE = {"authorization", "cookie", "proxy-authorization", "x-api-key"}
@@ -83,7 +84,7 @@ def checked(headers):
         token = name.isascii() and name and not any(c in '()<>@,;:\\"/[]?={} \t' or c < "!" for c in name)
         if not token:
             raise Refused(f"{name!r} is not the name of a header")
-        if any(ord(c) < 32 and c != "\t" or ord(c) > 255 or c == "\x7f" for c in str(value)):
+        if any((ord(c) < 32 and c != "\t") or ord(c) > 255 or c == "\x7f" for c in str(value)):
             raise Refused(f"the value of the header {name} holds a line break or another impossible character")
     return {name: str(value) for name, value in headers.items()}
 
@@ -197,7 +198,7 @@ def request(given):
         answer = attempt(method, url, headers, data, deadline)
         onward = follow(answer, method, url)
         if onward is None:
-            return result(answer, url, redirects, deadline)
+            return result(answer, url, redirects, int(given.get("offset") or 0), deadline)
         to, then = onward
         answer.close()
         redirects.append({"status": answer.status, "url": to})
@@ -231,7 +232,7 @@ def attempt(method, url, headers, data, deadline):
         raise Refused(f"{host}:{port} could not be reached: {said}") from None
 
 
-def result(answer, url, redirects, deadline):
+def result(answer, url, redirects, offset, deadline):
     host = urllib.parse.urlsplit(url).hostname
     try:
         body, truncated = read(answer, deadline)
@@ -247,11 +248,23 @@ def result(answer, url, redirects, deadline):
     if words is None:
         found["binary"] = True
     else:
-        found["text"] = words
+        found.update(text=words[offset:], offset=offset, characters=len(words))
     found.update(bytes=len(body), truncated=truncated)
     if redirects:
         found["redirects"] = redirects
     return found
+
+
+def fitted(answer):
+    """The answer as bytes; of a long text only the part that fits."""
+    while True:
+        out = json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace")
+        words = answer.get("text")
+        if len(out) <= OUTPUT or not words:
+            return out
+        # Control characters take six bytes, so it is tried until it fits.
+        keep = len(words) * OUTPUT // len(out) * 15 // 16
+        answer.update(text=words[:keep], next_offset=answer["offset"] + keep)
 
 
 def main():
@@ -261,11 +274,7 @@ def main():
         answer, code = {"error": str(refused)}, 1
     except UnicodeEncodeError:
         answer, code = {"error": "the address holds half a character"}, 1
-    out = json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace")
-    # Control characters take six bytes each: the answer stays below maxOutputKb, in one piece.
-    while len(out) > 700 * 1024 and answer.get("text"):
-        answer.update(text=answer["text"][: len(answer["text"]) // 2], truncated=True)
-        out = json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace")
+    out = fitted(answer)
     sys.stdout.buffer.write(out + b"\n")
     return code
 
