@@ -33,7 +33,7 @@ try() {
 path=${NEXFLOW_INPUT_PATH:-}
 mode=${NEXFLOW_INPUT_MODE:-create}
 [[ -n $path ]] || fail 'path is missing'
-[[ -n ${NEXFLOW_INPUT_CONTENT+there} ]] || fail 'content is missing, or too long for one call'
+[[ -n ${NEXFLOW_INPUT_CONTENT+there} ]] || fail 'content is missing, too long for one call, or holds a NUL character'
 content=$NEXFLOW_INPUT_CONTENT
 [[ $path != */ ]] || fail "$path names a folder, not a file"
 

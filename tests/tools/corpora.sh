@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches skills that other agents ship, so that the reader of SKILL.md meets files from the wild.
 # They come to tests/tools/corpora/{openclaw,hermes-agent,nanobot-ai}/ and are only ever read: nothing
-# of these packages is installed or run. Needs npm, pip, curl, tar, unzip; run it again at any time.
+# of these packages is installed or run. Needs npm, pip and tar; run it again at any time.
 set -euo pipefail
 
 openclaw=2026.9.6
@@ -13,6 +13,8 @@ hermes_sha256=ac986bede64a2785436676c0ea084ec586574f8cb00a9d047e095b435d3e21c0
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 corpora=$here/corpora
+python=$here/.venv/bin/python
+[[ -x $python ]] || python=python3
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 
@@ -50,7 +52,8 @@ fi
 
 if ! there hermes-agent "$hermes"; then
   mkdir -- "$work/hermes"
-  curl -fsSL --retry 3 -o "$work/hermes.tar.gz" "$hermes_url"
+  "$python" -c 'import sys, urllib.request; urllib.request.urlretrieve(*sys.argv[1:])' \
+    "$hermes_url" "$work/hermes.tar.gz"
   printf '%s  %s\n' "$hermes_sha256" "$work/hermes.tar.gz" | sha256sum --check --quiet
   tar -xzf "$work/hermes.tar.gz" -C "$work/hermes" --strip-components=1 --no-same-owner
   keep "$work/hermes" hermes-agent "$hermes"
@@ -59,9 +62,9 @@ fi
 if ! there nanobot-ai "$nanobot"; then
   mkdir -- "$work/nanobot"
   # A wheel is unpacked, never built; the one for this Python version and kind of machine need not fit ours.
-  python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+  "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
     --python-version 3.12 --platform manylinux_2_17_x86_64 --dest "$work" "nanobot-ai==$nanobot"
-  unzip -q "$work"/nanobot_ai-"$nanobot"-*.whl -d "$work/nanobot"
+  "$python" -m zipfile -e "$work"/nanobot_ai-"$nanobot"-*.whl "$work/nanobot"
   keep "$work/nanobot" nanobot-ai "$nanobot"
 fi
 
