@@ -1,21 +1,26 @@
 #!/usr/bin/env bash
-# Runs one command. Its output goes out as it comes; the daemon adds the exit code.
-set -u
+# Becomes the command: its exit code and its output are the result.
+set -euo pipefail
 
 fail() {
   printf 'shell-run: %s\n' "$1" >&2
   exit 2
 }
 
-command=${NEXFLOW_INPUT_COMMAND-}
-cwd=${NEXFLOW_INPUT_CWD-}
+[[ -n ${NEXFLOW_INPUT_COMMAND:-} ]] || fail 'command is missing'
+cwd=${NEXFLOW_INPUT_CWD:-.}
 
-[[ -n ${command//[[:space:]]/} ]] || fail 'the command is empty, or too long for one call'
-if [[ -n $cwd ]]; then
-  [[ -d $cwd ]] || fail "there is no folder \"$cwd\" here; paths are relative to the workspace"
-  cd -- "$cwd" 2>/dev/null || fail "the folder \"$cwd\" cannot be entered"
-fi
+# The x keeps line breaks at the end of a name.
+root=$(realpath -e -- "${NEXFLOW_WORKSPACE:-$PWD}" && printf x)
+root=${root%$'\n'x}
+cd -- "$root"
+target=$(realpath -m -- "$cwd" && printf x)
+target=${target%$'\n'x}
+[[ $target == "$root" || $target == "${root%/}"/* ]] || fail "cwd \"$cwd\" is outside the workspace"
+[[ -d $target ]] || fail "cwd \"$cwd\" is not a folder of the workspace"
+cd -- "$target"
 
-# The input belongs to this script, not to the command: it gets neither the variables nor the JSON.
+command=$NEXFLOW_INPUT_COMMAND
+# What comes from the model is no part of the command's own environment.
 unset "${!NEXFLOW_INPUT_@}"
 exec bash -c "$command" </dev/null
