@@ -294,6 +294,10 @@ pub struct Config {
     #[doc(hidden)]
     #[serde(skip)]
     pub without: Vec<Lock>,
+    /// Make no control groups. For tests of the watch that takes their place.
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub no_cgroups: bool,
     /// Where decisions of the gate are recorded.
     #[serde(skip)]
     pub egress: Option<mpsc::Sender<Egress>>,
@@ -312,6 +316,7 @@ impl Default for Config {
             helper: None,
             force: None,
             without: Vec::new(),
+            no_cgroups: false,
             egress: None,
             resolver: None,
         }

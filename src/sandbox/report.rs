@@ -65,9 +65,11 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 pub(super) async fn probe(config: &Config) -> Found {
     let powers = sys::capabilities().unwrap_or(0);
     let landlock = sys::landlock_level().unwrap_or(0);
-    let cgroups = tokio::task::spawn_blocking(launcher::parents)
-        .await
-        .unwrap_or_default();
+    let mut cgroups = Vec::new();
+    if !config.no_cgroups {
+        let found = tokio::task::spawn_blocking(launcher::parents).await;
+        cgroups = found.unwrap_or_default();
+    }
     let best = Plan {
         namespaces: true,
         user_namespace: powers & CAP_SYS_ADMIN == 0,

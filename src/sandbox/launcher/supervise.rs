@@ -37,7 +37,7 @@ pub(super) fn watch(child: &Child, mut run: Run, control: &OwnedFd, started: Ins
             either_way(sys::place(&null, fd));
         }
     }
-    let mut watch = Watch::new(child, &run, started);
+    let mut watch = Watch::new(&run, started);
     let ended = watch.look(child, &run, control);
     let last = watch.settle(child, &run, control, ended);
     say(control, &last);
@@ -88,14 +88,17 @@ enum Heard {
 }
 
 impl Watch {
-    fn new(child: &Child, run: &Run, started: Instant) -> Self {
+    fn new(run: &Run, started: Instant) -> Self {
         let folders = run.policy.mounts.iter().filter(|(_, write)| *write);
         let places = folders
             .map(|(path, _)| path.clone())
             .chain(run.private.iter().cloned())
             .collect::<Vec<PathBuf>>();
-        let counted = run.group.counts_memory() && child.namespace;
-        let tick = if counted { DISK_TICK } else { MEMORY_TICK };
+        let tick = if run.group.counts_memory() {
+            DISK_TICK
+        } else {
+            MEMORY_TICK
+        };
         Self {
             disk: tree::Disk::new(places.into_iter()),
             deadline: started + run.policy.limits.wall,
