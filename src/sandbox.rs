@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub use files::{Open, interpreter_mounts, open_beneath};
 pub use gate::{Egress, Resolve};
 pub use launcher::helper;
+#[doc(hidden)]
 pub use policy::Lock;
 pub use report::{Layer, Report};
 pub use rule::{Ports, Rule};

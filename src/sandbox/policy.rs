@@ -113,11 +113,9 @@ pub enum Lock {
     Capabilities,
     NoNewPrivileges,
     Rlimits,
-    Descriptors,
     Session,
     MemoryLimit,
     DiskLimit,
-    Tree,
 }
 
 impl Plan {

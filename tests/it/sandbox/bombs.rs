@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nexflow::sandbox::{Config, End, Job, Limits, Lock, Mode, Mount, Outcome};
+use nexflow::sandbox::{Config, End, Job, Limits, Lock, Mode, Mount, Outcome, Sandbox};
+use tokio_util::sync::CancellationToken;
 
 use super::{bash, config, err, forced, out, run_in};
 
@@ -132,6 +133,25 @@ async fn memory_is_watched_where_no_group_counts_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn runs_of_one_user_do_not_count_against_each_other() {
+    let config = Config {
+        no_cgroups: true,
+        ..config()
+    };
+    let sandbox = Sandbox::new(config);
+    let job = || {
+        small(bash(
+            "for i in $(seq 25); do sleep 0.5 & done; jobs -r | wc -l; wait",
+        ))
+    };
+    let cancel = CancellationToken::new();
+    let (one, two) = tokio::join!(sandbox.run(job(), &cancel), sandbox.run(job(), &cancel));
+    for outcome in [one.unwrap(), two.unwrap()] {
+        assert_eq!(out(&outcome), "25\n", "{}", err(&outcome));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn private_folders_are_small() {
     for folder in ["/tmp", "/dev/shm", "/home/skill"] {
         let mut job = bash(&format!(
@@ -145,7 +165,7 @@ async fn private_folders_are_small() {
 }
 
 fn disk(script: &str) -> (tempfile::TempDir, Job) {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let work = folder.path().canonicalize().unwrap().join("work");
     fs::create_dir(&work).unwrap();
