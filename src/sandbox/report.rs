@@ -240,6 +240,7 @@ impl Search<'_> {
         }
         if !counted {
             weaker("Memory is measured every 20 ms instead of being limited by the kernel.");
+            weaker("The number of processes is limited per user, not per run.");
         }
         if mode == Mode::Degraded {
             weaker("Whether a path exists on this machine can be seen, though not read.");

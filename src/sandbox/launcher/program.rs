@@ -64,13 +64,13 @@ fn in_private(run: &Run) -> bool {
 fn limit(run: &Run) -> Step<()> {
     let (limits, plan) = (&run.policy.limits, &run.policy.plan);
     // Counted per user and user namespace: without a group or a namespace of its own, a run must
-    // leave room for what the same user runs elsewhere.
+    // leave room for what the same user runs elsewhere, now and soon: a ceiling, not a share.
     let processes = if run.group.counts_processes() {
         u64::from(limits.processes).saturating_mul(32).max(4096)
     } else if plan.user_namespace {
         limits.processes.into()
     } else {
-        u64::from(limits.processes) + run.others
+        u64::from(limits.processes).saturating_mul(8) + run.others
     };
     // What is private and writable. Not the address space: engines reserve gigabytes of it.
     let data = limits.memory_bytes.saturating_mul(4).max(2 << 30);

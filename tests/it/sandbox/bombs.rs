@@ -92,7 +92,13 @@ async fn processes_without_end_are_stopped() {
         |mode, outcome| {
             // Bash gives up, or has at most its share.
             let count = out(outcome).trim().parse().unwrap_or(0);
-            assert!(count <= 40, "{mode:?}: {count}");
+            // Without a group, the ceiling is higher: it counts all runs of the user.
+            let most = if mode == Mode::Full || super::is_root() {
+                40
+            } else {
+                400
+            };
+            assert!(count <= most, "{mode:?}: {count}");
         },
     )
     .await;

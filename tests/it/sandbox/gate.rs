@@ -68,7 +68,10 @@ async fn answer(mut client: TcpStream) -> io::Result<()> {
     let length = body.len();
     let answer =
         format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
-    client.write_all(answer.as_bytes()).await
+    client.write_all(answer.as_bytes()).await?;
+    client.shutdown().await?;
+    // Closing on unread bytes would cut the answer off.
+    client.read_to_end(&mut Vec::new()).await.map(drop)
 }
 
 #[derive(Debug)]
