@@ -245,6 +245,9 @@ impl Search<'_> {
         if mode == Mode::Degraded {
             weaker("Whether a path exists on this machine can be seen, though not read.");
             weaker("The numbers of other processes can be seen.");
+            if self.switch_user {
+                weaker("Skills' folders must be reachable by other users, as under /var or /srv.");
+            }
             if landlock < 4 {
                 weaker("Skills with network permission are refused: Landlock is below level 4.");
             } else {

@@ -166,7 +166,7 @@ fn environment(run: &Run) -> BTreeMap<String, String> {
         own("TMPDIR", private.unwrap_or("/tmp")),
     ]);
     env.extend(run.policy.env.iter().cloned());
-    let (Net::Gate { own_loopback }, Some(port)) = (run.policy.net, run.gate) else {
+    let (Net::Gate { host_loopback, .. }, Some(port)) = (run.policy.net, run.gate) else {
         return env;
     };
     let url = format!("http://127.0.0.1:{port}");
@@ -180,7 +180,7 @@ fn environment(run: &Run) -> BTreeMap<String, String> {
     ] {
         drop(env.insert(name.to_owned(), url.clone()));
     }
-    let direct = if own_loopback {
+    let direct = if host_loopback {
         ""
     } else {
         "localhost,127.0.0.1,::1"

@@ -11,7 +11,10 @@ use std::{
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::wait::{WaitStatus, waitpid},
+    sys::{
+        prctl,
+        wait::{WaitStatus, waitpid},
+    },
     unistd::{Pid, read},
 };
 
@@ -31,6 +34,8 @@ const DISK_TICK: Duration = Duration::from_millis(200);
 pub(super) fn watch(child: &Child, mut run: Run, control: &OwnedFd, started: Instant) {
     // Only the inner processes may hold the writing end, or its closing tells nothing.
     drop(run.status.take());
+    // From here on nothing needs to look into this process, and nothing may.
+    either_way(prctl::set_dumpable(false));
     if let Ok(null) = fs::File::open("/dev/null") {
         for fd in [1, 2] {
             // Else the output pipes stay open as long as we do.

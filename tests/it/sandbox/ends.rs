@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nexflow::sandbox::{End, Limits, Live, Mode, Sandbox};
+use nexflow::sandbox::{End, Limits, Live, Mode, Sandbox, SandboxError};
 use tokio_util::sync::CancellationToken;
 
 use super::{bash, config, forced, run_in};
@@ -20,17 +20,25 @@ fn limits(milliseconds: u64) -> Limits {
     }
 }
 
-/// The children of this test process that run as launchers are gone or go at once.
+/// Processes whose command line says this.
+fn processes(marker: &str) -> Vec<String> {
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter(|entry| {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            line.contains(marker)
+        })
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+/// They are gone, or go at once.
 fn assert_none_left(marker: &str) {
     let deadline = Instant::now() + Duration::from_secs(2);
     loop {
-        let left: Vec<String> = fs::read_dir("/proc")
-            .unwrap()
-            .flatten()
-            .filter_map(|e| fs::read(e.path().join("cmdline")).ok())
-            .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-            .filter(|line| line.contains(marker) && !line.contains("--exact"))
-            .collect();
+        let left = processes(marker);
         if left.is_empty() {
             return;
         }
@@ -92,6 +100,44 @@ async fn what_a_program_leaves_behind_goes_with_it() {
         assert!(outcome.elapsed < Duration::from_secs(2));
         assert_none_left("sleep 6666");
     }
+}
+
+fn status(pid: &str, field: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|l| l.strip_prefix(field)).unwrap();
+    line.trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tree_ends_with_its_launcher() {
+    let (live, mut pieces) = tokio::sync::mpsc::channel(8);
+    let mut job = bash("(setsid sleep 3333 &); echo here; exec sleep 3333");
+    job.live = Some(live);
+    let sandbox = Sandbox::new(forced(Mode::Full));
+    let cancel = CancellationToken::new();
+    let running = sandbox.run(job, &cancel);
+    let kill = async {
+        pieces.recv().await.unwrap();
+        let own = std::process::id().to_string();
+        let program = processes("sleep 3333").into_iter().next().unwrap();
+        let mut launcher = program;
+        while status(&launcher, "PPid:") != own {
+            launcher = status(&launcher, "PPid:");
+        }
+        assert!(
+            Command::new("kill")
+                .args(["-9", &launcher])
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    let (outcome, ()) = tokio::join!(running, kill);
+    assert!(
+        matches!(outcome, Err(SandboxError::Start { .. })),
+        "{outcome:?}"
+    );
+    assert_none_left("sleep 3333");
 }
 
 #[tokio::test(flavor = "multi_thread")]

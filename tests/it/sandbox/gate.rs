@@ -307,6 +307,22 @@ except OSError: print('tried')\"",
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_gate_and_the_own_loopback_go_together() {
+    let server = Server::new().await;
+    let script = format!(
+        "python3 -c \"
+import socket
+s = socket.socket(); s.bind(('127.0.0.1', 8000)); s.listen()
+c = socket.create_connection(('127.0.0.1', 8000)); print('own')\"
+        curl -sS http://127.0.0.1:{}/both",
+        server.port
+    );
+    let rules = vec![server.rule(), Rule::Loopback];
+    let (said, _) = through(config(), rules, bash(&script)).await;
+    assert!(said.starts_with("own\nGET /both"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn traffic_has_a_limit() {
     let server = Server::new().await;
     let base = Config {
