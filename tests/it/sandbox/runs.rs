@@ -19,7 +19,7 @@ use super::{bash, config, err, forced, out, run, run_in};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_says_something_and_ends() {
     for mode in [Mode::Full, Mode::Degraded] {
-        let job = bash("echo hello; echo oops >&2; uname -a >/dev/null && exit 3");
+        let job = bash("echo hello; echo oops >/dev/stderr; uname -a >/dev/null && exit 3");
         let outcome = run_in(forced(mode), job).await.unwrap();
         assert_eq!(out(&outcome), "hello\n", "{mode:?} {}", err(&outcome));
         assert_eq!(err(&outcome), "oops\n");
