@@ -89,6 +89,8 @@ struct Run {
     /// Where the two inner processes report; closed by `execve`.
     status: Option<OwnedFd>,
     group: group::Group,
+    /// Threads that the program's user has already, if they count against its limit.
+    others: u64,
     /// Without a private root: a folder that serves as `/tmp` and home.
     private: Option<PathBuf>,
     /// Address of the gate, where the program has one.
@@ -148,11 +150,17 @@ fn prepare(policy: Policy, fds: Vec<OwnedFd>, control: &OwnedFd) -> Step<(Child,
     let group = group::Group::create(&policy);
     let inner = policy.plan.namespaces;
     let namespace = inner && policy.plan.has(Lock::Processes);
+    let others = if group.counts_processes() || policy.plan.user_namespace {
+        0
+    } else {
+        tree::tasks_of(policy.uid.unwrap_or_else(|| getuid().as_raw()))
+    };
     let mut run = Run {
         policy,
         fds,
         status: Some(status),
         group,
+        others,
         private: None,
         gate: None,
     };
