@@ -39,8 +39,10 @@ pub(super) enum Command {
 pub(super) fn run(setup: &Setup, command: &Command) -> Result<()> {
     match command {
         Command::Check { json } => check(setup, *json),
-        Command::Show { json: true } => out::json(&setup.load()?.config),
-        Command::Show { json: false } => out::raw(&serde_yaml::to_string(&setup.load()?.config)?),
+        Command::Show { json: true } => out::json(&setup.load()?.config.show()),
+        Command::Show { json: false } => {
+            out::raw(&serde_yaml::to_string(&setup.load()?.config.show())?)
+        }
         Command::Schema { .. } => out::json(&config::schema()),
     }
 }

@@ -9,9 +9,6 @@ use crate::app;
 /// goes to standard error.
 pub(super) async fn run(setup: &Setup) -> Result<()> {
     let loaded = setup.load()?;
-    for problem in &loaded.problems {
-        out::aside(&format!("{problem}\n"));
-    }
     let announce = |ready: &app::Ready| {
         // The daemon serves whether or not anybody reads this.
         drop(out::raw(&format!(
