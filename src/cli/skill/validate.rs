@@ -103,6 +103,8 @@ pub(super) fn review(path: &Path, with: (&skills::Config, &str)) -> Result<Vec<R
         let (mut mistakes, mut remarks) = (Vec::new(), skill.warnings.clone());
         match skill.state {
             State::Broken => mistakes.push(skill.reason.clone()),
+            // Its own script is its author's business, not that of this machine.
+            State::Unavailable if !has_script(skill) => mistakes.push(skill.reason.clone()),
             State::Unavailable => remarks.push(skill.reason.clone()),
             _ => {}
         }
@@ -121,6 +123,14 @@ pub(super) fn review(path: &Path, with: (&skills::Config, &str)) -> Result<Vec<R
         .iter()
         .map(|skill| about(skill))
         .collect())
+}
+
+fn has_script(skill: &Skill) -> bool {
+    skill
+        .manifest
+        .location
+        .as_ref()
+        .is_none_or(|script| skill.dir.join(script).is_file())
 }
 
 /// The folder of a skill that is named by it or by its SKILL.md.
