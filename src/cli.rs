@@ -80,7 +80,6 @@ fn dispatch(args: Args) -> Result<()> {
     match args.command.unwrap_or(Command::Run) {
         Command::Config(command) => config::run(&setup, &command),
         Command::Db(command) => db::run(&setup, command),
-        Command::Bench { name } => crate::bench::run(name.as_deref()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "nexflow", &mut script);
@@ -112,6 +111,7 @@ async fn speak(setup: &Setup, command: Command) -> Result<()> {
         Command::Memory(command) => memory::run(setup, command).await,
         Command::Token(command) => token::run(setup, command).await,
         Command::Usage(args) => usage::run(setup, args).await,
+        Command::Bench { name } => crate::bench::run(name.as_deref()).await,
         _ => run::run(setup).await,
     }
 }

@@ -15,7 +15,7 @@ use prometheus_client::{
 };
 use serde_json::{Value, json};
 
-use super::{App, access::Caller, error::ApiResult};
+use super::{App, access::Caller, error::{ApiError, ApiResult}};
 use crate::store::{inbox, outbox, usage};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -93,8 +93,7 @@ impl Metrics {
 pub(super) async fn text(State(app): State<App>) -> ApiResult<Response> {
     app.metrics.gather(&app).await?;
     let mut out = String::new();
-    // Writing to a String cannot fail.
-    drop(encode(&mut out, &app.metrics.registry));
+    encode(&mut out, &app.metrics.registry).map_err(|e| ApiError::bad(e.to_string()))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], out).into_response())
 }

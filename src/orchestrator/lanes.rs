@@ -22,8 +22,10 @@ pub(super) struct Wake(mpsc::Sender<SessionId>);
 
 impl Wake {
     pub(super) async fn wake(&self, session: SessionId) {
-        // Nobody listens while the daemon stops: the message is on disk and waits for the next start.
-        drop(self.0.send(session).await);
+        if self.0.send(session).await.is_err() {
+            // The daemon stops: the message is on disk and waits for the next start.
+            tracing::debug!(session_id = %session, "left for the next start");
+        }
     }
 }
 

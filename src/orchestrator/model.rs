@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 
 use super::{context, turn::Work};
 use crate::{
-    providers::{About, Provider, ProviderError, Request},
+    providers::{About, Provider, ProviderError, Request, is_certain},
     store::turns::{Said, StepKind},
     types::{
         chat::{Delta, Message, Stop, Usage, estimate_tokens},
@@ -56,6 +56,10 @@ pub(super) async fn ask(work: &Work, request: &Request) -> Reply {
     };
     let mut last = None;
     for (n, provider) in chain.iter().enumerate() {
+        // It stands in for a model only where it is certain; else the failure is the answer.
+        if provider.about().offline && last.is_some() && !is_certain(&work.asked.text) {
+            break;
+        }
         if n > 0 {
             notice(
                 work,

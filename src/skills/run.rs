@@ -1,1 +1,238 @@
 //! Runs executable skills, each confined to what it was granted.
+//!
+//! The input is one JSON object on standard input; the output one on standard output, else it is
+//! wrapped. Descriptor 3 takes progress, descriptor 4 speaks to the daemon ([`Abilities`]).
+
+mod channels;
+mod folders;
+mod job;
+mod output;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::{
+    future::{Either, select},
+    pin_mut,
+};
+use serde_json::Value;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Config, Skill, State, folder};
+use crate::{
+    sandbox::{Job, Mode, Outcome, Sandbox, SandboxError},
+    types::Secret,
+};
+use folders::Folders;
+
+/// How long words on the way may take to arrive once the program has ended.
+const LAG: Duration = Duration::from_millis(200);
+
+/// What the daemon can do for a skill. The runner asks only for what was granted.
+#[async_trait]
+pub trait Abilities: Send + Sync + 'static {
+    /// Does `method`, or says why not.
+    async fn call(&self, method: &str, params: Value) -> Result<Value, String>;
+}
+
+/// For whom a skill runs.
+#[derive(Clone)]
+pub struct RunContext {
+    /// The folder that keeps between runs; made if it is not there.
+    pub workspace: PathBuf,
+    /// What the daemon does for it.
+    pub abilities: Option<Arc<dyn Abilities>>,
+    /// Takes output while it is made.
+    pub live: Option<mpsc::Sender<LiveOutput>>,
+}
+
+/// Something that a skill said while it ran.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveOutput {
+    /// The text; may be empty where there is progress.
+    pub text: String,
+    /// How far it is, from 0 to 1.
+    pub progress: Option<f64>,
+}
+
+/// Whether a skill did what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It ended with exit code 0.
+    Ok,
+    /// It did not.
+    Failed,
+    /// It was not started: it may not, or nothing here can confine it.
+    Refused,
+    /// It was stopped by who asked for it.
+    Cancelled,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunResult {
+    /// Whether it did what it was asked.
+    pub status: Status,
+    /// What it said: its JSON object, or one that holds its output. `null` if it was not started.
+    pub output: Value,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// What it was confined by.
+    pub mode: Option<Mode>,
+    /// How long it ran.
+    pub duration: Duration,
+}
+
+/// Runs skills. Cheap to clone.
+#[derive(Clone)]
+pub struct Runner {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    sandbox: Sandbox,
+    config: Config,
+    data: PathBuf,
+}
+
+/// Why a skill was not started.
+#[derive(Debug)]
+struct Stop(Status, String);
+
+impl Runner {
+    /// A runner that keeps throwaway folders in the data directory, which no skill ever sees.
+    pub fn new(sandbox: Sandbox, config: &Config, data_dir: PathBuf) -> Self {
+        for secret in config.secrets.values() {
+            // Output is shown line by line: a key of several lines is masked line by line.
+            let lines = secret.expose().lines().filter(|l| l.len() >= 16);
+            lines.for_each(|line| drop(Secret::new(line)));
+        }
+        let config = config.clone();
+        Self {
+            inner: Arc::new(Inner {
+                sandbox,
+                config,
+                data: data_dir,
+            }),
+        }
+    }
+
+    /// Runs a skill to its end. Dropping the future ends the program, as `cancel` does.
+    pub async fn run(
+        &self,
+        skill: &Skill,
+        input: Value,
+        context: RunContext,
+        cancel: &CancellationToken,
+    ) -> RunResult {
+        let began = Instant::now();
+        match self.attempt(skill, &input, context, cancel).await {
+            Ok(result) => result,
+            Err(Stop(status, text)) => RunResult {
+                status,
+                output: Value::Null,
+                error: Some(output::safe(&text)),
+                mode: None,
+                duration: began.elapsed(),
+            },
+        }
+    }
+
+    async fn attempt(
+        &self,
+        skill: &Skill,
+        input: &Value,
+        context: RunContext,
+        cancel: &CancellationToken,
+    ) -> Result<RunResult, Stop> {
+        self.may_run(skill)?;
+        skill
+            .check_input(input)
+            .map_err(|text| Stop(Status::Failed, text))?;
+        unchanged(skill).await?;
+        let folders = Folders::new(
+            skill,
+            &context.workspace,
+            (&self.inner.data, &self.inner.config.directory),
+        );
+        let folders = folders.map_err(|text| Stop(Status::Refused, text))?;
+        let job = job::job(skill, input, &folders, &self.inner.config);
+        let limits = job.limits.clone();
+        let outcome = self.follow(skill, job, context, cancel).await?;
+        drop(folders);
+        Ok(output::result(&outcome, &limits))
+    }
+
+    fn may_run(&self, skill: &Skill) -> Result<(), Stop> {
+        let why = if skill.state != State::Trusted {
+            format!("it is {}: {}", skill.state.as_str(), skill.reason)
+        } else if !skill.is_executable() {
+            "it has instructions to read, nothing to run".to_owned()
+        } else if !self.inner.config.sandbox_enabled {
+            "skills.sandbox_enabled is false, and no skill runs unconfined".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(Stop(
+            Status::Refused,
+            format!("the skill `{}` cannot run: {why}", skill.name),
+        ))
+    }
+
+    /// Runs the job, and passes on what is said meanwhile.
+    async fn follow(
+        &self,
+        skill: &Skill,
+        mut job: Job,
+        context: RunContext,
+        cancel: &CancellationToken,
+    ) -> Result<Outcome, Stop> {
+        let cannot = |e: std::io::Error| {
+            Stop(
+                Status::Failed,
+                format!("the skill could not be started: {e}"),
+            )
+        };
+        let words = channels::open(skill, &mut job, context).map_err(cannot)?;
+        let run = self.inner.sandbox.run(job, cancel);
+        pin_mut!(run, words);
+        let outcome = match select(run, words).await {
+            Either::Left((outcome, words)) => {
+                // What a program leaves open is not waited for.
+                timeout(LAG, words).await.ok();
+                outcome
+            }
+            Either::Right(((), run)) => run.await,
+        };
+        outcome.map_err(|error| {
+            let status = match error {
+                SandboxError::Unsupported { .. } | SandboxError::Refused(_) => Status::Refused,
+                SandboxError::Start { .. } => Status::Failed,
+            };
+            Stop(
+                status,
+                format!("the skill `{}` did not run: {error}", skill.name),
+            )
+        })
+    }
+}
+
+/// What runs is what was trusted, also where nobody watches the folder.
+async fn unchanged(skill: &Skill) -> Result<(), Stop> {
+    let dir = skill.dir.clone();
+    let now = tokio::task::spawn_blocking(move || folder::read(&dir)).await;
+    let now = now.map_err(|e| e.to_string()).and_then(|content| content);
+    let why = match now {
+        Ok(content) if content.hash == skill.hash => return Ok(()),
+        Ok(_) => "its files were changed just now; look at them, then trust it again".to_owned(),
+        Err(error) => error,
+    };
+    Err(Stop(
+        Status::Refused,
+        format!("the skill `{}` cannot run: {why}", skill.name),
+    ))
+}

@@ -39,16 +39,16 @@ async fn a_reminder_that_came_due_while_the_daemon_was_dead_arrives_once_in_its_
     tokio::time::sleep(Duration::from_millis(2500)).await;
     daemon.launch().await;
     let path = format!("/api/v1/sessions/{session}/messages");
-    let reminders = async || -> usize {
+    let reminders = async |daemon: &Daemon| -> usize {
         let all = daemon.owner().get(&path).await.ok();
         let texts = all["messages"].as_array().unwrap().iter();
         texts.filter(|m| m["text"].as_str().unwrap().contains("⏰ breathe")).count()
     };
-    eventually("the reminder is there", || async { reminders().await == 1 }).await;
+    eventually("the reminder is there", || async { reminders(&daemon).await == 1 }).await;
     daemon.kill();
     daemon.launch().await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(reminders().await, 1);
+    assert_eq!(reminders(&daemon).await, 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,217 @@
+//! The folders of a run: where it works, and what else of the disk it was granted.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    sandbox::Mount,
+    skills::{
+        Skill,
+        permission::{Grant, Permission, Place, overlap},
+    },
+};
+
+/// Folders of one run. Dropping it removes the throwaway one.
+#[derive(Debug)]
+pub(super) struct Folders {
+    /// Where the program begins.
+    pub(super) cwd: PathBuf,
+    /// Where sessions keep their files; the throwaway folder if the skill may not see that.
+    pub(super) workspace: PathBuf,
+    /// What it sees.
+    pub(super) mounts: Vec<Mount>,
+    /// The same for every run in this workspace.
+    pub(super) key: PathBuf,
+    throwaway: Option<PathBuf>,
+}
+
+impl Drop for Folders {
+    fn drop(&mut self) {
+        if let Some(dir) = &self.throwaway
+            && let Err(error) = fs::remove_dir_all(dir)
+        {
+            tracing::debug!("{} stays behind: {error}", dir.display());
+        }
+    }
+}
+
+impl Folders {
+    /// Makes the folders that a skill was granted.
+    ///
+    /// # Errors
+    /// Where one of them cannot be given.
+    pub(super) fn new(
+        skill: &Skill,
+        workspace: &Path,
+        (data, skills): (&Path, &Path),
+    ) -> Result<Self, String> {
+        let failed = |e: io::Error| format!("{}: {e}", data.display());
+        make(data).map_err(failed)?;
+        let data = data.canonicalize().map_err(failed)?;
+        let skills = skills.canonicalize().map_err(failed)?;
+        let mut folders = Self {
+            cwd: PathBuf::new(),
+            workspace: PathBuf::new(),
+            mounts: vec![Mount::read(&skill.dir)],
+            key: workspace.to_owned(),
+            throwaway: None,
+        };
+        let mut inside: Vec<(&Path, bool)> = Vec::new();
+        for permission in &skill.granted {
+            match permission.grant() {
+                Grant::Files {
+                    place: Place::Workspace(rel),
+                    write,
+                } => inside.push((rel, *write)),
+                Grant::Files {
+                    place: Place::Skill(_),
+                    ..
+                } => {}
+                Grant::Files { place, write } => {
+                    let path = outside(place, permission)?;
+                    apart(&path, permission, &[&data, &skills])?;
+                    folders.mounts.push(mount(path, *write));
+                }
+                Grant::Exec(path) => {
+                    let path = real(path, permission)?;
+                    apart(&path, permission, &[&data, &skills])?;
+                    folders.mounts.push(Mount::read(path));
+                }
+                _ => {}
+            }
+        }
+        folders.work(&inside, workspace, &data)?;
+        Ok(folders)
+    }
+
+    /// Where it works: the workspace, a part of it, or a folder for this run alone.
+    fn work(
+        &mut self,
+        inside: &[(&Path, bool)],
+        workspace: &Path,
+        data: &Path,
+    ) -> Result<(), String> {
+        let failed = |e: io::Error| format!("the folder of this run cannot be made: {e}");
+        if inside.is_empty() {
+            let dir = data.join("scratch").join(uuid::Uuid::new_v4().to_string());
+            make(&dir).map_err(failed)?;
+            self.throwaway = Some(dir.clone());
+            self.mounts.push(Mount::write(&dir));
+            (self.cwd, self.workspace) = (dir.clone(), dir);
+            return Ok(());
+        }
+        make(workspace).map_err(failed)?;
+        self.workspace = workspace.canonicalize().map_err(failed)?;
+        // The upper folders first: what is granted below them goes on top.
+        let mut inside = inside.to_vec();
+        inside.sort();
+        for (rel, write) in inside {
+            let path = below(&self.workspace, rel)?;
+            self.mounts.push(mount(path.clone(), write));
+            if self.cwd.as_os_str().is_empty() && path.is_dir() {
+                self.cwd = path;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn mount(path: PathBuf, write: bool) -> Mount {
+    if write {
+        Mount::write(path)
+    } else {
+        Mount::read(path)
+    }
+}
+
+/// Makes a folder for nobody else; those above it can be passed through, not looked into.
+fn make(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// A part of the workspace, made if it is not there. A program may have put links in the way.
+fn below(workspace: &Path, rel: &Path) -> Result<PathBuf, String> {
+    let mut path = workspace.to_owned();
+    for part in rel {
+        path.push(part);
+        let shown = path.display();
+        match path.symlink_metadata() {
+            Ok(found) if found.is_symlink() => return Err(format!("{shown} is a link")),
+            Ok(_) => {}
+            Err(_) => DirBuilder::new()
+                .mode(0o700)
+                .create(&path)
+                .map_err(|e| format!("{shown}: {e}"))?,
+        }
+    }
+    Ok(path)
+}
+
+fn outside(place: &Place, permission: &Permission) -> Result<PathBuf, String> {
+    match place {
+        Place::Home(rel) => {
+            let user = nix::unistd::User::from_uid(nix::unistd::getuid());
+            let home = user
+                .ok()
+                .flatten()
+                .map(|u| u.dir)
+                .ok_or("this user has no home directory")?;
+            let home = home
+                .canonicalize()
+                .map_err(|e| format!("{}: {e}", home.display()))?;
+            real(&home.join(rel), permission)
+        }
+        Place::Absolute(path) | Place::Workspace(path) | Place::Skill(path) => {
+            real(path, permission)
+        }
+    }
+}
+
+/// A path that is what it says: there, and without links.
+fn real(path: &Path, permission: &Permission) -> Result<PathBuf, String> {
+    let real = path
+        .canonicalize()
+        .map_err(|e| format!("`{permission}`: {}: {e}", path.display()))?;
+    if real != path {
+        return Err(format!(
+            "`{permission}`: the path leads to {}; write that",
+            real.display()
+        ));
+    }
+    let kind = real.metadata().map_err(|e| e.to_string())?.file_type();
+    if kind.is_dir() || kind.is_file() {
+        Ok(real)
+    } else {
+        Err(format!(
+            "`{permission}`: {} is neither a file nor a folder",
+            real.display()
+        ))
+    }
+}
+
+/// The daemon's own folders are never granted, nor what contains them.
+fn apart(path: &Path, permission: &Permission, own: &[&Path]) -> Result<(), String> {
+    match own.iter().find(|dir| overlap(path, dir)) {
+        Some(dir) => Err(format!(
+            "`{permission}` holds {}, which is the daemon's own",
+            dir.display()
+        )),
+        None => Ok(()),
+    }
+}
