@@ -30,11 +30,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-pub use access::{Caller, Door};
+pub use access::Door;
 pub use health::DaemonStatus;
 pub use metrics::Metrics;
 
-use crate::{logging, orchestrator::Orchestrator, types::{Clock, Timestamp}};
+use crate::{
+    logging,
+    orchestrator::Orchestrator,
+    types::{Clock, Timestamp},
+};
 
 /// `server` in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -100,7 +104,10 @@ type App = Arc<Shared>;
 /// or the Unix socket, where they are the owner.
 pub fn router(shared: Arc<Shared>, door: Door) -> Router {
     let limit = DefaultBodyLimit::max(shared.config.max_body_bytes);
-    let gate = access::Gate { shared: Arc::clone(&shared), door };
+    let gate = access::Gate {
+        shared: Arc::clone(&shared),
+        door,
+    };
     Router::new()
         .merge(open_routes())
         .merge(routes())
@@ -130,14 +137,26 @@ fn routes() -> Router<App> {
         .route("/api/v1/chat", post(chat::send))
         .route("/api/v1/turns/{id}", delete(chat::cancel))
         .route("/api/v1/sessions", get(sessions::list))
-        .route("/api/v1/sessions/{id}", get(sessions::show).delete(sessions::remove))
+        .route(
+            "/api/v1/sessions/{id}",
+            get(sessions::show).delete(sessions::remove),
+        )
         .route("/api/v1/sessions/{id}/messages", get(sessions::messages))
         .route("/api/v1/messages/{id}/trace", get(traces::show))
         .route("/api/v1/skills", get(skills::list))
-        .route("/api/v1/skills/{name}", get(skills::show).post(skills::run).patch(skills::change))
+        .route(
+            "/api/v1/skills/{name}",
+            get(skills::show).post(skills::run).patch(skills::change),
+        )
         .route("/api/v1/tasks", get(skills::tasks))
-        .route("/api/v1/tasks/{id}", get(skills::task).delete(skills::cancel))
-        .route("/api/v1/schedules", get(schedules::list).post(schedules::add))
+        .route(
+            "/api/v1/tasks/{id}",
+            get(skills::task).delete(skills::cancel),
+        )
+        .route(
+            "/api/v1/schedules",
+            get(schedules::list).post(schedules::add),
+        )
         .route("/api/v1/schedules/{id}", delete(schedules::remove))
         .route("/api/v1/schedules/{id}/run", post(schedules::run))
         .route("/api/v1/memory", get(memory::search).post(memory::add))
@@ -150,4 +169,15 @@ fn routes() -> Router<App> {
         .route("/api/v1/audit", get(logs::audit))
         .route("/ws/chat/{session}", get(socket::chat))
         .route("/ws/logs", get(logs::watch))
+}
+
+/// A login link for the owner, who is made at the first start.
+pub async fn owner_login(shared: &Arc<Shared>) -> anyhow::Result<String> {
+    let made = async {
+        let (user, _) = access::owner(shared).await?;
+        tokens::make_link(shared, user.id, crate::store::users::Role::Owner).await
+    };
+    made.await
+        .map(|(url, _)| url)
+        .map_err(|error| anyhow::anyhow!("the login link could not be made: {error:?}"))
 }

@@ -125,6 +125,9 @@ pub trait Spec: Connector + Sized {
     fn new(config: Self::Config, http: &Http) -> Self;
 }
 
+/// Makes a connector from its configuration.
+type Build = fn(Value, &Http) -> Result<Arc<dyn Connector>, serde_json::Error>;
+
 /// A kind of connector: what [`Spec`] says, as data.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
@@ -135,7 +138,7 @@ pub struct Kind {
     /// JSON Schema of its configuration.
     pub schema: fn() -> Schema,
     /// Makes one from its configuration.
-    pub build: fn(Value, &Http) -> Result<Arc<dyn Connector>, serde_json::Error>,
+    pub build: Build,
 }
 
 impl Kind {
@@ -168,10 +171,10 @@ pub struct State {
 }
 
 /// The connectors of this daemon.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Registry {
     named: Arc<BTreeMap<String, Arc<dyn Connector>>>,
-    off: Arc<Vec<State>>,
+    off: Arc<[State]>,
 }
 
 impl Registry {
@@ -210,7 +213,7 @@ impl Registry {
         }
         Self {
             named: Arc::new(named),
-            off: Arc::new(off),
+            off: off.into(),
         }
     }
 

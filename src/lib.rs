@@ -26,10 +26,10 @@ pub mod supervisor;
 
 // Families: one trait, one table, one file per kind.
 pub mod connectors;
-pub mod memory;
 pub mod providers;
-pub mod schedule;
 pub mod skills;
+pub mod memory;
+pub mod schedule;
 pub mod tools;
 
 // The agent.
@@ -39,7 +39,7 @@ pub mod orchestrator;
 pub mod api;
 
 // The whole.
+pub mod config;
 pub mod app;
 pub mod bench;
 pub mod cli;
-pub mod config;

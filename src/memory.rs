@@ -22,7 +22,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { enabled: true, max_hits: 5 }
+        Self {
+            enabled: true,
+            max_hits: 5,
+        }
     }
 }
 
@@ -40,7 +43,11 @@ pub struct Memory {
 impl Memory {
     /// A memory in `store`.
     pub fn new(store: Store, clock: Clock, config: Config) -> Self {
-        Self { store, clock, config }
+        Self {
+            store,
+            clock,
+            config,
+        }
     }
 
     /// Keeps a fact. The same text is kept once.
@@ -65,7 +72,9 @@ impl Memory {
 
     /// A person's facts, newest first.
     pub async fn list(&self, person: UserId, limit: u32) -> Result<Vec<Fact>> {
-        self.store.read(move |c| memories::list(c, person, limit)).await
+        self.store
+            .read(move |c| memories::list(c, person, limit))
+            .await
     }
 
     /// Forgets a fact by its id, or the end of its id that lists show. Answers what was forgotten.

@@ -21,6 +21,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use arc_swap::ArcSwap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, Semaphore};
@@ -79,7 +80,10 @@ pub struct Delivery {
 
 impl Default for Delivery {
     fn default() -> Self {
-        Self { max_age_sec: 3600, max_attempts: 12 }
+        Self {
+            max_age_sec: 3600,
+            max_attempts: 12,
+        }
     }
 }
 
@@ -92,20 +96,34 @@ pub struct Parts {
     pub bus: Bus,
     /// Time.
     pub clock: Clock,
-    /// Models.
-    pub providers: Providers,
-    /// Platforms.
-    pub connectors: Registry,
+    /// What a change of the configuration replaces.
+    pub replaceable: Arc<ArcSwap<Live>>,
     /// Tools.
     pub kit: Kit,
     /// What `/status` says of the daemon.
     pub facts: Arc<dyn Facts>,
     /// Where `USER.md`, `WORKSPACE.md` and `prompts/` are.
     pub data_dir: PathBuf,
+}
+
+/// What a change of the configuration replaces while the daemon runs.
+#[derive(Clone)]
+pub struct Live {
+    /// Models.
+    pub providers: Providers,
+    /// Platforms.
+    pub connectors: Registry,
     /// Ceilings.
     pub turns: Config,
     /// How long answers are worth delivering.
     pub delivery: Delivery,
+}
+
+impl Parts {
+    /// What the configuration says now.
+    pub fn live(&self) -> Arc<Live> {
+        self.replaceable.load_full()
+    }
 }
 
 /// The running agent. Cheap to clone.
@@ -142,7 +160,7 @@ impl Orchestrator {
         work: &mut Supervisor,
     ) -> crate::store::Result<Self> {
         let prompts = prompt::Prompts::prepare(&parts.data_dir);
-        let slots = Arc::new(Semaphore::new(parts.turns.max_sessions.max(1)));
+        let slots = Arc::new(Semaphore::new(parts.live().turns.max_sessions.max(1)));
         let core = Arc::new(Core {
             parts,
             prompts,
@@ -152,10 +170,17 @@ impl Orchestrator {
         });
         let waiting = recover::after_restart(&core).await?;
         let (lanes, wakes) = lanes::channel();
-        let orchestrator = Self { core: Arc::clone(&core), lanes };
-        work.vital("lanes", |cancel| lanes::run(Arc::clone(&core), wakes, waiting, cancel));
+        let orchestrator = Self {
+            core: Arc::clone(&core),
+            lanes,
+        };
+        work.vital("lanes", |cancel| {
+            lanes::run(Arc::clone(&core), wakes, waiting, cancel)
+        });
         let delivering = Arc::clone(&core);
-        work.restarting("deliver", move |cancel| deliver::run(Arc::clone(&delivering), cancel));
+        work.restarting("deliver", move |cancel| {
+            deliver::run(Arc::clone(&delivering), cancel)
+        });
         let firing = orchestrator.clone();
         intake.restarting("schedule", move |cancel| fires::run(firing.clone(), cancel));
         Ok(orchestrator)
@@ -182,7 +207,11 @@ impl Orchestrator {
         &self,
         message: crate::types::MessageId,
     ) -> crate::store::Result<Option<Trace>> {
-        self.core.parts.store.read(move |c| trace::of(c, message)).await
+        self.core
+            .parts
+            .store
+            .read(move |c| trace::of(c, message))
+            .await
     }
 }
 

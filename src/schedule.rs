@@ -74,7 +74,12 @@ pub struct Schedules {
 impl Schedules {
     /// Keeps schedules in `store`; times of day are meant in the configured zone.
     pub fn new(store: Store, clock: Clock, config: &Config) -> Self {
-        Self { store, clock, zone: zone(config), changed: Arc::default() }
+        Self {
+            store,
+            clock,
+            zone: zone(config),
+            changed: Arc::default(),
+        }
     }
 
     /// The zone in which times of day are meant.
@@ -89,7 +94,12 @@ impl Schedules {
 
     /// Makes a schedule from a time as people write it: "in 20 minutes", "tomorrow at 9",
     /// "every monday at 8:30", a cron expression, RFC 3339.
-    pub async fn add(&self, place: &Place, job: Job, when: &str) -> Result<Schedule, ScheduleError> {
+    pub async fn add(
+        &self,
+        place: &Place,
+        job: Job,
+        when: &str,
+    ) -> Result<Schedule, ScheduleError> {
         let now = self.clock.now();
         let when = When::parse(when, now, self.zone)?;
         let schedule = Schedule {
@@ -136,7 +146,9 @@ impl Schedules {
         });
         let schedule = found.ok_or_else(|| ScheduleError::Unknown(id.to_owned()))?;
         let id = schedule.id;
-        self.store.write(move |tx| schedules::remove(tx, id)).await?;
+        self.store
+            .write(move |tx| schedules::remove(tx, id))
+            .await?;
         self.changed.notify_waiters();
         Ok(schedule)
     }
@@ -164,7 +176,9 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub fn next_slot(cron: &str, zone: &str, after: Timestamp) -> Option<Timestamp> {
     let zone = Tz::from_str(zone).unwrap_or(Tz::UTC);
     let cron = Cron::from_str(cron).ok()?;
-    let next = cron.find_next_occurrence(&after.utc().with_timezone(&zone), false).ok()?;
+    let next = cron
+        .find_next_occurrence(&after.utc().with_timezone(&zone), false)
+        .ok()?;
     Some(next.with_timezone(&Utc).into())
 }
 
@@ -175,7 +189,10 @@ fn zone(config: &Config) -> Tz {
     match parsed {
         Some(Ok(zone)) => zone,
         Some(Err(_)) => {
-            tracing::warn!(zone = name, "scheduler.time_zone is no IANA name; using UTC");
+            tracing::warn!(
+                zone = name,
+                "scheduler.time_zone is no IANA name; using UTC"
+            );
             Tz::UTC
         }
         None => Tz::UTC,
@@ -183,7 +200,10 @@ fn zone(config: &Config) -> Tz {
 }
 
 fn show(at: Timestamp, now: Timestamp, zone: Tz) -> String {
-    let (at, now) = (at.utc().with_timezone(&zone), now.utc().with_timezone(&zone));
+    let (at, now) = (
+        at.utc().with_timezone(&zone),
+        now.utc().with_timezone(&zone),
+    );
     let days = (at.date_naive() - now.date_naive()).num_days();
     match days {
         0 if (at - now).num_seconds() < 3600 => at.format("%H:%M:%S").to_string(),

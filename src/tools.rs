@@ -19,7 +19,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     memory::Memory,
     schedule::Schedules,
-    skills::{catalog::Catalog, run::{LiveOutput, Runner}},
+    skills::{
+        catalog::Catalog,
+        run::{LiveOutput, Runner},
+    },
     store::Store,
     types::{Clock, MessageId, Place, TurnId, chat::ToolSpec, frame::CallStatus},
 };
@@ -73,12 +76,19 @@ impl Done {
     /// A text that serves both.
     pub fn text(text: impl Into<String>) -> Self {
         let text = text.into();
-        Self { status: CallStatus::Ok, detail: json!({ "text": text }), text }
+        Self {
+            status: CallStatus::Ok,
+            detail: json!({ "text": text }),
+            text,
+        }
     }
 
     /// A failure that the model is told of; it never ends the turn.
     pub fn failed(text: impl Into<String>) -> Self {
-        Self { status: CallStatus::Failed, ..Self::text(text) }
+        Self {
+            status: CallStatus::Failed,
+            ..Self::text(text)
+        }
     }
 }
 
@@ -128,7 +138,12 @@ fn arguments<T: DeserializeOwned>(args: Value) -> Result<T, Done> {
 fn strings(required: &[(&str, &str)]) -> Value {
     let properties: serde_json::Map<String, Value> = required
         .iter()
-        .map(|(name, about)| ((*name).to_owned(), json!({ "type": "string", "description": about })))
+        .map(|(name, about)| {
+            (
+                (*name).to_owned(),
+                json!({ "type": "string", "description": about }),
+            )
+        })
         .collect();
     let names: Vec<&str> = required.iter().map(|(name, _)| *name).collect();
     json!({ "type": "object", "properties": properties, "required": names, "additionalProperties": false })
@@ -137,5 +152,7 @@ fn strings(required: &[(&str, &str)]) -> Value {
 /// The last part of an id: enough for a person to point at a row.
 fn short(id: &impl std::fmt::Display) -> String {
     let full = id.to_string();
-    full.get(full.len().saturating_sub(6)..).unwrap_or_default().to_owned()
+    full.get(full.len().saturating_sub(6)..)
+        .unwrap_or_default()
+        .to_owned()
 }

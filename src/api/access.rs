@@ -35,7 +35,7 @@ pub enum Door {
 
 /// Who calls.
 #[derive(Debug, Clone)]
-pub struct Caller {
+pub(super) struct Caller {
     /// Account.
     pub user: UserId,
     /// Display name.
@@ -52,7 +52,11 @@ impl Caller {
         if self.role >= role {
             return Ok(());
         }
-        let text = format!("this needs the role {}, yours is {}", role.as_str(), self.role.as_str());
+        let text = format!(
+            "this needs the role {}, yours is {}",
+            role.as_str(),
+            self.role.as_str()
+        );
         Err(ApiError::forbidden(text))
     }
 
@@ -66,27 +70,47 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let door = parts.extensions.get::<Door>().copied().unwrap_or(Door::Network);
+        let door = parts
+            .extensions
+            .get::<Door>()
+            .copied()
+            .unwrap_or(Door::Network);
         if door == Door::Local {
             return Ok(owner(app).await?.1);
         }
         let now = app.clock().now();
         let (kind, secret) = credential(&parts.headers).ok_or_else(|| {
-            ApiError::unauthorized("sign in, or send `Authorization: Bearer TOKEN` (`nexflow token create` makes one)")
+            ApiError::unauthorized(
+                "sign in, or send `Authorization: Bearer TOKEN` (`nexflow token create` makes one)",
+            )
         })?;
         let hash = hash(&secret);
         let found = app.store().read(move |c| {
-            let Some(token) = tokens::find(c, kind, &hash, now)? else { return Ok(None) };
+            let Some(token) = tokens::find(c, kind, &hash, now)? else {
+                return Ok(None);
+            };
             Ok(users::get(c, token.user_id)?.map(|user| (token, user)))
         });
         let Some((token, user)) = found.await? else {
-            return Err(ApiError::unauthorized("this token is not known, was revoked or has expired"));
+            return Err(ApiError::unauthorized(
+                "this token is not known, was revoked or has expired",
+            ));
         };
-        if token.used_at.is_none_or(|at| now.since(at).as_secs() > 3600) {
-            app.store().write(move |tx| tokens::touch(tx, token.id, now)).await?;
+        if token
+            .used_at
+            .is_none_or(|at| now.since(at).as_secs() > 3600)
+        {
+            app.store()
+                .write(move |tx| tokens::touch(tx, token.id, now))
+                .await?;
         }
         let role = token.role.min(user.role);
-        Ok(Self { user: user.id, name: user.name, role, channel: "web" })
+        Ok(Self {
+            user: user.id,
+            name: user.name,
+            role,
+            channel: "web",
+        })
     }
 }
 
@@ -94,8 +118,12 @@ impl FromRequestParts<App> for Caller {
 pub(super) async fn owner(app: &App) -> Result<(User, Caller), ApiError> {
     let now = app.clock().now();
     let user = app.store().write(move |tx| users::owner(tx, now)).await?;
-    let caller =
-        Caller { user: user.id, name: user.name.clone(), role: Role::Owner, channel: "cli" };
+    let caller = Caller {
+        user: user.id,
+        name: user.name.clone(),
+        role: Role::Owner,
+        channel: "cli",
+    };
     Ok((user, caller))
 }
 
@@ -119,9 +147,16 @@ fn credential(headers: &HeaderMap) -> Option<(Kind, Secret)> {
 
 /// The page's session, if the request has one.
 pub(super) fn cookie(headers: &HeaderMap) -> Option<Secret> {
-    let all = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
-    let mut pairs = all.flat_map(|line| line.split(';')).filter_map(|p| p.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| Secret::new(value))
+    let all = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|v| v.to_str().ok());
+    let mut pairs = all
+        .flat_map(|line| line.split(';'))
+        .filter_map(|p| p.trim().split_once('='));
+    pairs
+        .find(|(name, _)| *name == COOKIE)
+        .map(|(_, value)| Secret::new(value))
 }
 
 /// What the guard knows.
@@ -156,7 +191,11 @@ pub(super) async fn guard(State(gate): State<Gate>, mut request: Request, next: 
 /// made to point here (DNS rebinding): names are refused unless they are known, addresses are not names.
 fn admit(gate: &Gate, request: &Request) -> Result<(), ApiError> {
     if gate.shared.stopping.is_cancelled() {
-        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "STOPPING", "nexflow is stopping"));
+        return Err(ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "STOPPING",
+            "nexflow is stopping",
+        ));
     }
     if gate.door == Door::Local {
         return Ok(());
@@ -169,7 +208,9 @@ fn admit(gate: &Gate, request: &Request) -> Result<(), ApiError> {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "UNKNOWN_HOST", text));
     }
     if let Some(origin) = text(header::ORIGIN) {
-        let same = origin.split_once("://").is_some_and(|(_, o)| o.eq_ignore_ascii_case(host));
+        let same = origin
+            .split_once("://")
+            .is_some_and(|(_, o)| o.eq_ignore_ascii_case(host));
         let public = gate.shared.config.public_url.as_ref();
         let public = public.is_some_and(|url| url.origin().ascii_serialization() == origin);
         if !same && !public {
@@ -189,8 +230,14 @@ fn known_host(config: &super::Config, host: &str) -> bool {
     name == "localhost"
         || name.ends_with(".localhost")
         || IpAddr::from_str(&name).is_ok()
-        || config.allowed_hosts.iter().any(|known| known.eq_ignore_ascii_case(&name))
-        || config.public_url.as_ref().is_some_and(|url| url.host_str() == Some(&name))
+        || config
+            .allowed_hosts
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(&name))
+        || config
+            .public_url
+            .as_ref()
+            .is_some_and(|url| url.host_str() == Some(&name))
 }
 
 /// Error bodies, security headers, the request id.
@@ -201,12 +248,17 @@ fn finish(gate: &Gate, mut response: Response, id: &str) -> Response {
         let retry = status == StatusCode::SERVICE_UNAVAILABLE;
         response = (status, axum::Json(error.body(id, &timestamp))).into_response();
         if retry {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         }
     }
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     }
     if let Ok(value) = HeaderValue::from_str(id) {
         headers.insert(HeaderName::from_static("x-request-id"), value);
@@ -242,10 +294,24 @@ mod tests {
             allowed_hosts: vec!["nas.lan".to_owned()],
             ..Default::default()
         };
-        for host in ["localhost:8080", "127.0.0.1", "[::1]:8080", "192.168.1.5:8080", "NAS.lan:80", "a.localhost"] {
+        for host in [
+            "localhost:8080",
+            "127.0.0.1",
+            "[::1]:8080",
+            "192.168.1.5:8080",
+            "NAS.lan:80",
+            "a.localhost",
+        ] {
             assert!(known_host(&config, host), "{host}");
         }
-        for host in ["", "evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "1.2.3.4.5"] {
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:8080",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "1.2.3.4.5",
+        ] {
             assert!(!known_host(&config, host), "{host}");
         }
     }

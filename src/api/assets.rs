@@ -15,7 +15,9 @@ struct Pages;
 /// A file of the page; paths that are no file and no API are the page itself.
 pub(super) async fn page(method: Method, uri: Uri) -> Response {
     let path = uri.path().trim_start_matches('/');
-    let api = ["api/", "ws/", "hooks/", "v1/", "mcp"].iter().any(|start| path.starts_with(start));
+    let api = ["api/", "ws/", "hooks/", "v1/", "mcp"]
+        .iter()
+        .any(|start| path.starts_with(start));
     if api || !matches!(method, Method::GET | Method::HEAD) {
         return ApiError::not_found("such path").into_response();
     }
@@ -28,12 +30,18 @@ pub(super) async fn page(method: Method, uri: Uri) -> Response {
     if found_nothing(name) && name.contains('.') {
         return ApiError::not_found("such file").into_response();
     }
-    let cache = if lasting { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let cache = if lasting {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
     let kind = HeaderValue::from_str(file.metadata.mimetype())
         .unwrap_or(HeaderValue::from_static("application/octet-stream"));
     let mut response = (StatusCode::OK, file.data.into_owned()).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
     response
 }
 

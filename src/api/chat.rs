@@ -69,12 +69,19 @@ pub(super) async fn accept(app: &App, caller: &Caller, said: Said) -> ApiResult<
         return Err(ApiError::invalid("the message is empty"));
     }
     if said.text.len() > LONGEST {
-        return Err(ApiError::invalid(format!("the message is longer than {LONGEST} bytes")));
+        return Err(ApiError::invalid(format!(
+            "the message is longer than {LONGEST} bytes"
+        )));
     }
     if said.attachments.len() > FILES {
-        return Err(ApiError::invalid(format!("at most {FILES} files go with a message")));
+        return Err(ApiError::invalid(format!(
+            "at most {FILES} files go with a message"
+        )));
     }
-    let odd = said.attachments.iter().find(|f| !f.media_type.starts_with("image/"));
+    let odd = said
+        .attachments
+        .iter()
+        .find(|f| !f.media_type.starts_with("image/"));
     if let Some(file) = odd {
         return Err(ApiError::invalid(format!(
             "{} is {}: this version takes images only",
@@ -103,7 +110,10 @@ pub(super) async fn session_for(
 ) -> ApiResult<SessionId> {
     let Some(id) = named else {
         let (channel, user, now) = (caller.channel, caller.user, app.clock().now());
-        return Ok(app.store().write(move |tx| sessions::create(tx, channel, user, now)).await?);
+        return Ok(app
+            .store()
+            .write(move |tx| sessions::create(tx, channel, user, now))
+            .await?);
     };
     own(app, caller, id).await?;
     Ok(id)
@@ -130,7 +140,11 @@ pub(super) async fn send(
 ) -> ApiResult<Response> {
     caller.need(Role::Member)?;
     if let Some(agent) = request.agent.as_deref().filter(|a| *a != "default") {
-        return Err(ApiError::new(StatusCode::NOT_FOUND, "AGENT_NOT_FOUND", format!("there is no agent `{agent}`")));
+        return Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "AGENT_NOT_FOUND",
+            format!("there is no agent `{agent}`"),
+        ));
     }
     let session = session_for(&app, &caller, request.session_id).await?;
     // Follows before it speaks, so that nothing of the answer is missed.
@@ -159,13 +173,21 @@ struct Watch {
 
 impl Watch {
     fn new(message: MessageId) -> Self {
-        Self { message, turn: None, over: false }
+        Self {
+            message,
+            turn: None,
+            over: false,
+        }
     }
 
     fn concerns(&mut self, frame: &Frame) -> bool {
         match &frame.body {
             Body::Accepted { message_id, .. } => *message_id == self.message,
-            Body::Started { turn_id, message_id, .. } if *message_id == self.message => {
+            Body::Started {
+                turn_id,
+                message_id,
+                ..
+            } if *message_id == self.message => {
                 self.turn = Some(*turn_id);
                 true
             }
@@ -189,7 +211,9 @@ async fn wait(message: MessageId, mut following: Following) -> ApiResult<TurnId>
     Err(ApiError::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "BEHIND",
-        format!("the answer to {message} is not lost, but could not be followed; read it from its session"),
+        format!(
+            "the answer to {message} is not lost, but could not be followed; read it from its session"
+        ),
     ))
 }
 
@@ -229,15 +253,22 @@ async fn reply(
     let read = app.store().read(move |c| {
         let turn = turns::get(c, turn_id)?;
         let steps = turns::steps(c, turn_id)?;
-        Ok((turn, steps, messages::answer_of(c, turn_id)?, usage::of_turn(c, turn_id)?))
+        Ok((
+            turn,
+            steps,
+            messages::answer_of(c, turn_id)?,
+            usage::of_turn(c, turn_id)?,
+        ))
     });
     let (turn, steps, answer, (used, cost)) = read.await?;
     let calls: Vec<CallInfo> = steps
         .into_iter()
         .filter_map(|step| match step.kind {
-            StepKind::Tool { call, .. } => {
-                Some(CallInfo { id: call.id, skill: call.tool, status: step.status.as_str() })
-            }
+            StepKind::Tool { call, .. } => Some(CallInfo {
+                id: call.id,
+                skill: call.tool,
+                status: step.status.as_str(),
+            }),
             StepKind::Model { .. } => None,
         })
         .collect();
@@ -271,10 +302,16 @@ pub(super) async fn cancel(
 pub(super) async fn stop(app: &App, caller: &Caller, id: TurnId) -> ApiResult<()> {
     caller.need(Role::Member)?;
     let turn = app.store().read(move |c| turns::get(c, id)).await?;
-    let Some(turn) = turn else { return Err(ApiError::not_found("such turn")) };
+    let Some(turn) = turn else {
+        return Err(ApiError::not_found("such turn"));
+    };
     own(app, caller, turn.session).await?;
     if app.agent.cancel(id) {
         return Ok(());
     }
-    Err(ApiError::new(StatusCode::CONFLICT, "NOT_RUNNING", "this turn does not run any more"))
+    Err(ApiError::new(
+        StatusCode::CONFLICT,
+        "NOT_RUNNING",
+        "this turn does not run any more",
+    ))
 }

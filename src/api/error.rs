@@ -27,7 +27,12 @@ pub(super) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), details: json!({}) }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            details: json!({}),
+        }
     }
 
     pub(super) fn bad(message: impl Into<String>) -> Self {
@@ -39,7 +44,11 @@ impl ApiError {
     }
 
     pub(super) fn not_found(what: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", format!("there is no {what}"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "NOT_FOUND",
+            format!("there is no {what}"),
+        )
     }
 
     pub(super) fn unauthorized(message: &str) -> Self {
@@ -74,9 +83,11 @@ impl IntoResponse for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Full => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "DISK_FULL", error.to_string())
-            }
+            StoreError::Full => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "DISK_FULL",
+                error.to_string(),
+            ),
             StoreError::Closed(_) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "STOPPING",
@@ -97,9 +108,11 @@ impl From<StoreError> for ApiError {
 impl From<AcceptError> for ApiError {
     fn from(error: AcceptError) -> Self {
         match error {
-            AcceptError::NoSession(_) => {
-                Self::new(StatusCode::NOT_FOUND, "SESSION_NOT_FOUND", error.to_string())
-            }
+            AcceptError::NoSession(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "SESSION_NOT_FOUND",
+                error.to_string(),
+            ),
             AcceptError::Later(store) => store.into(),
         }
     }
@@ -120,9 +133,11 @@ impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
         let text = rejection.body_text();
         match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", "the body is larger than server.max_body_bytes")
-            }
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "TOO_LARGE",
+                "the body is larger than server.max_body_bytes",
+            ),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "UNSUPPORTED_MEDIA_TYPE",
@@ -148,7 +163,11 @@ impl From<QueryRejection> for ApiError {
 
 /// The path exists, the method does not.
 pub(super) async fn wrong_method() -> ApiError {
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "this path does not take this method")
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        "this path does not take this method",
+    )
 }
 
 /// JSON bodies whose rejections are answered as our errors.

@@ -29,14 +29,23 @@ pub(super) async fn live() -> Answer<Value> {
 
 /// It can take messages: the database answers.
 pub(super) async fn ready(State(app): State<App>) -> Response {
-    let store = app.store().read(|c| Ok(c.query_row("SELECT 1", [], |_| Ok(()))?)).await;
+    let store = app
+        .store()
+        .read(|c| Ok(c.query_row("SELECT 1", [], |_| Ok(()))?))
+        .await;
     let mut checks = app.status.checks().await;
     let ok = store.is_ok() && !app.stopping.is_cancelled();
     if let Some(checks) = checks.as_object_mut() {
-        let word = store.err().map_or_else(|| "ok".to_owned(), |e| e.to_string());
+        let word = store
+            .err()
+            .map_or_else(|| "ok".to_owned(), |e| e.to_string());
         checks.insert("store".to_owned(), word.into());
     }
-    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Answer(json!({ "ready": ok, "checks": checks }))).into_response()
 }
 
@@ -57,7 +66,10 @@ pub(super) async fn status(
         let now = app.clock().now();
         report.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
         report.insert("url".to_owned(), app.url.clone().into());
-        report.insert("uptime_s".to_owned(), now.since(app.started_at).as_secs().into());
+        report.insert(
+            "uptime_s".to_owned(),
+            now.since(app.started_at).as_secs().into(),
+        );
         let user = json!({ "id": caller.user, "name": caller.name, "role": caller.role });
         report.insert("user".to_owned(), user);
     }

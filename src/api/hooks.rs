@@ -31,8 +31,12 @@ pub(super) async fn receive(
         _ => ApiError::bad(e.body_text()),
     })?;
     let signature = headers.get("x-signature-256").and_then(|v| v.to_str().ok());
-    let hook = Hook { name, signature: signature.map(str::to_owned), body: body.to_vec() };
-    for (_, connector) in app.agent.parts().connectors.iter() {
+    let hook = Hook {
+        name,
+        signature: signature.map(str::to_owned),
+        body: body.to_vec(),
+    };
+    for (_, connector) in app.agent.parts().live().connectors.iter() {
         match connector.hook(&app.agent, hook.clone()).await {
             Err(HookError::Unknown) => {}
             Err(error) => return Err(error.into()),

@@ -34,7 +34,9 @@ pub(super) async fn recent(
     Query(wanted): Query<Wanted>,
 ) -> ApiResult<Answer<Value>> {
     caller.need(Role::Owner)?;
-    let lines = app.log.recent(wanted.limit.unwrap_or(200).min(1000), wanted.level());
+    let lines = app
+        .log
+        .recent(wanted.limit.unwrap_or(200).min(1000), wanted.level());
     Ok(Answer(json!({ "logs": lines })))
 }
 
@@ -47,7 +49,9 @@ pub(super) async fn watch(
 ) -> ApiResult<Response> {
     caller.need(Role::Owner)?;
     let mut lines = app.log.subscribe();
-    let earlier = app.log.recent(wanted.limit.unwrap_or(100).min(1000), wanted.level());
+    let earlier = app
+        .log
+        .recent(wanted.limit.unwrap_or(100).min(1000), wanted.level());
     let stopping = app.stopping.clone();
     Ok(upgrade.on_upgrade(move |mut socket| async move {
         let text = |line: &crate::logging::Line| {
@@ -83,5 +87,7 @@ pub(super) async fn audit(
 ) -> ApiResult<Answer<Value>> {
     caller.need(Role::Owner)?;
     let limit = u32::try_from(wanted.limit.unwrap_or(100).min(1000)).unwrap_or(100);
-    Ok(Answer(json!({ "audit": app.store().read(move |c| audit::recent(c, limit)).await? })))
+    Ok(Answer(
+        json!({ "audit": app.store().read(move |c| audit::recent(c, limit)).await? }),
+    ))
 }

@@ -10,7 +10,11 @@ use super::{
     error::{ApiError, ApiResult, Json, Path, Query},
 };
 use crate::{
-    store::{memories::{Fact, Search}, users, users::Role},
+    store::{
+        memories::{Fact, Search},
+        users,
+        users::Role,
+    },
     types::UserId,
 };
 
@@ -36,9 +40,17 @@ pub(super) async fn search(
     let limit = wanted.limit.unwrap_or(50).clamp(1, 500);
     let memory = &app.agent.parts().kit.memory;
     match wanted.q.filter(|q| !q.trim().is_empty()) {
-        None => Ok(Answer(json!({ "facts": memory.list(person, limit).await? }))),
+        None => Ok(Answer(
+            json!({ "facts": memory.list(person, limit).await? }),
+        )),
         Some(words) => {
-            let search = Search { person, words, except: None, except_session: None, limit };
+            let search = Search {
+                person,
+                words,
+                except: None,
+                except_session: None,
+                limit,
+            };
             Ok(Answer(json!({ "hits": memory.search(search).await? })))
         }
     }
@@ -60,7 +72,13 @@ pub(super) async fn add(
         return Err(ApiError::invalid("`text` is empty"));
     }
     let person = person(&app, &caller).await?;
-    let fact = app.agent.parts().kit.memory.add(person, &new.text, None).await?;
+    let fact = app
+        .agent
+        .parts()
+        .kit
+        .memory
+        .add(person, &new.text, None)
+        .await?;
     Ok((StatusCode::CREATED, Answer(fact)))
 }
 

@@ -15,7 +15,7 @@ use prometheus_client::{
 };
 use serde_json::{Value, json};
 
-use super::{App, access::Caller, error::ApiResult};
+use super::{App, access::Caller, error::{ApiError, ApiResult}};
 use crate::store::{inbox, outbox, usage};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,29 +41,50 @@ impl Default for Metrics {
         let (requests, backlog) = (Family::default(), Gauge::default());
         let (undelivered, dead, uptime) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("http_requests", "Requests answered", requests.clone());
-        registry.register("inbox_backlog", "Messages without an answer yet", backlog.clone());
+        registry.register(
+            "inbox_backlog",
+            "Messages without an answer yet",
+            backlog.clone(),
+        );
         registry.register("outbox_open", "Answers on their way", undelivered.clone());
-        registry.register("outbox_given_up", "Answers that could not be delivered", dead.clone());
+        registry.register(
+            "outbox_given_up",
+            "Answers that could not be delivered",
+            dead.clone(),
+        );
         registry.register("uptime_seconds", "Time since the start", uptime.clone());
-        Self { registry: Arc::new(registry), requests, backlog, undelivered, dead, uptime }
+        Self {
+            registry: Arc::new(registry),
+            requests,
+            backlog,
+            undelivered,
+            dead,
+            uptime,
+        }
     }
 }
 
 impl Metrics {
     /// Counts an answered request.
     pub(super) fn request(&self, method: &Method, status: StatusCode) {
-        let labels = Request { method: method.to_string(), status: status.as_u16() };
+        let labels = Request {
+            method: method.to_string(),
+            status: status.as_u16(),
+        };
         self.requests.get_or_create(&labels).inc();
     }
 
     async fn gather(&self, app: &App) -> ApiResult<()> {
-        let read = app.store().read(|c| Ok((inbox::backlog(c)?, outbox::counts(c)?)));
+        let read = app
+            .store()
+            .read(|c| Ok((inbox::backlog(c)?, outbox::counts(c)?)));
         let (backlog, (open, dead)) = read.await?;
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.backlog.set(number(backlog));
         self.undelivered.set(number(open));
         self.dead.set(number(dead));
-        self.uptime.set(app.clock().now().since(app.started_at).as_secs_f64());
+        self.uptime
+            .set(app.clock().now().since(app.started_at).as_secs_f64());
         Ok(())
     }
 }
@@ -72,8 +93,7 @@ impl Metrics {
 pub(super) async fn text(State(app): State<App>) -> ApiResult<Response> {
     app.metrics.gather(&app).await?;
     let mut out = String::new();
-    // Writing to a String cannot fail.
-    drop(encode(&mut out, &app.metrics.registry));
+    encode(&mut out, &app.metrics.registry).map_err(|e| ApiError::bad(e.to_string()))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], out).into_response())
 }
@@ -82,7 +102,11 @@ pub(super) async fn text(State(app): State<App>) -> ApiResult<Response> {
 pub(super) async fn json(State(app): State<App>, _caller: Caller) -> ApiResult<Answer<Value>> {
     let since = app.clock().now().minus(std::time::Duration::from_hours(24));
     let read = app.store().read(move |c| {
-        Ok((inbox::backlog(c)?, outbox::counts(c)?, usage::report(c, usage::By::Model, since)?))
+        Ok((
+            inbox::backlog(c)?,
+            outbox::counts(c)?,
+            usage::report(c, usage::By::Model, since)?,
+        ))
     });
     let (backlog, (open, dead), models) = read.await?;
     Ok(Answer(json!({

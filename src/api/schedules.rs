@@ -44,19 +44,37 @@ pub(super) async fn add(
 ) -> ApiResult<(StatusCode, Answer<Schedule>)> {
     caller.need(Role::Member)?;
     let job = match (new.text, new.skill, new.prompt) {
-        (Some(text), None, None) => Job { kind: Kind::Reminder, skill: None, input: text.into() },
+        (Some(text), None, None) => Job {
+            kind: Kind::Reminder,
+            skill: None,
+            input: text.into(),
+        },
         (None, Some(skill), None) => {
             if app.agent.parts().kit.catalog.get(&skill).is_none() {
                 return Err(ApiError::not_found(&format!("skill `{skill}`")));
             }
             let input = new.input.unwrap_or_else(|| json!({}));
-            Job { kind: Kind::Skill, skill: Some(skill), input }
+            Job {
+                kind: Kind::Skill,
+                skill: Some(skill),
+                input,
+            }
         }
-        (None, None, Some(prompt)) => Job { kind: Kind::Prompt, skill: None, input: prompt.into() },
+        (None, None, Some(prompt)) => Job {
+            kind: Kind::Prompt,
+            skill: None,
+            input: prompt.into(),
+        },
         _ => return Err(ApiError::invalid("send one of `text`, `skill` or `prompt`")),
     };
     let place = place(&app, &caller, new.session_id).await?;
-    let made = app.agent.parts().kit.schedules.add(&place, job, &new.when).await?;
+    let made = app
+        .agent
+        .parts()
+        .kit
+        .schedules
+        .add(&place, job, &new.when)
+        .await?;
     Ok((StatusCode::CREATED, Answer(made)))
 }
 
@@ -90,7 +108,12 @@ pub(super) async fn remove(
     Path(id): Path<String>,
 ) -> ApiResult<StatusCode> {
     caller.need(Role::Member)?;
-    app.agent.parts().kit.schedules.remove(caller.scope(), &id).await?;
+    app.agent
+        .parts()
+        .kit
+        .schedules
+        .remove(caller.scope(), &id)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -46,7 +46,10 @@ pub(super) async fn list(
         words: page.q.filter(|q| !q.trim().is_empty()),
         user: caller.scope(),
     };
-    let found = app.store().read(move |c| sessions::list(c, &filter)).await?;
+    let found = app
+        .store()
+        .read(move |c| sessions::list(c, &filter))
+        .await?;
     let more = found.len() == limit as usize;
     let next = found.last().filter(|_| more).map(|s| s.updated_at.0);
     Ok(Answer(json!({ "sessions": found, "next_cursor": next })))
@@ -60,7 +63,9 @@ pub(super) async fn show(
 ) -> ApiResult<Answer<sessions::Session>> {
     own(&app, &caller, id).await?;
     let found = app.store().read(move |c| sessions::get(c, id)).await?;
-    found.map(Answer).ok_or_else(|| ApiError::not_found("such session"))
+    found
+        .map(Answer)
+        .ok_or_else(|| ApiError::not_found("such session"))
 }
 
 /// Removes a session with everything said in it.
@@ -80,7 +85,16 @@ pub(super) async fn remove(
         .write(move |tx| {
             sessions::delete(tx, id)?;
             let (action, object) = ("session.delete".to_owned(), id.to_string());
-            audit::append(tx, &audit::Entry { at: now, actor, action, object, detail: json!({}) })
+            audit::append(
+                tx,
+                &audit::Entry {
+                    at: now,
+                    actor,
+                    action,
+                    object,
+                    detail: json!({}),
+                },
+            )
         })
         .await?;
     Ok(StatusCode::NO_CONTENT)
@@ -132,7 +146,9 @@ pub(super) async fn messages(
         let found = messages::latest(c, id, page.before, limit)?;
         let more = found.len() == limit as usize;
         let next = found.first().filter(|_| more).map(|m| m.id);
-        let channel = sessions::place(c, id)?.map(|(_, at)| at.connector).unwrap_or_default();
+        let channel = sessions::place(c, id)?
+            .map(|(_, at)| at.connector)
+            .unwrap_or_default();
         let shown: Result<Vec<Said>> = found.into_iter().map(|m| said(c, m, &channel)).collect();
         let seq = match turns::running(c, id)? {
             Some(turn) => frames::before_turn(c, id, turn.id)?,
@@ -166,7 +182,11 @@ fn said(c: &Connection, message: messages::Message, channel: &str) -> Result<Sai
     if user {
         shown.attachments = messages::attachment_infos(c, message.id)?;
         if let Some((state, _)) = inbox::state(c, message.id)? {
-            shown.status = if state == "answered" { "ok".to_owned() } else { state };
+            shown.status = if state == "answered" {
+                "ok".to_owned()
+            } else {
+                state
+            };
         }
     }
     if let Some(turn) = turn {
@@ -183,8 +203,13 @@ fn calls(c: &Connection, turn: TurnId) -> Result<Vec<Call>> {
     let steps = turns::steps(c, turn)?.into_iter();
     Ok(steps
         .filter_map(|step| {
-            let took = step.finished_at.unwrap_or(step.started_at).since(step.started_at);
-            let StepKind::Tool { call, detail, .. } = step.kind else { return None };
+            let took = step
+                .finished_at
+                .unwrap_or(step.started_at)
+                .since(step.started_at);
+            let StepKind::Tool { call, detail, .. } = step.kind else {
+                return None;
+            };
             Some(Call {
                 id: call.id,
                 skill: call.tool,

@@ -76,7 +76,11 @@ pub(super) async fn run(
             format!("it is {}: {}", skill.state.as_str(), skill.reason)
         };
         let text = format!("the skill `{name}` cannot run: {why}");
-        return Err(ApiError::new(StatusCode::CONFLICT, "SKILL_NOT_USABLE", text));
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "SKILL_NOT_USABLE",
+            text,
+        ));
     }
     let input = wanted.input.unwrap_or_else(|| json!({}));
     skill.check_input(&input).map_err(ApiError::invalid)?;
@@ -90,7 +94,9 @@ pub(super) async fn run(
     let (id, done) = skill::run(&app.agent.parts().kit, &skill, scope, input).await?;
     let status = done.status;
     let error = (status != CallStatus::Ok).then_some(done.text);
-    Ok(Answer(json!({ "task_id": id, "status": status, "output": done.detail, "error": error })))
+    Ok(Answer(
+        json!({ "task_id": id, "status": status, "output": done.detail, "error": error }),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -118,7 +124,16 @@ pub(super) async fn change(
     let all = app.store().write(move |tx| {
         rows::save(tx, &record)?;
         let (actor, action) = (caller.name, "skill.change".to_owned());
-        audit::append(tx, &audit::Entry { at: now, actor, action, object, detail })?;
+        audit::append(
+            tx,
+            &audit::Entry {
+                at: now,
+                actor,
+                action,
+                object,
+                detail,
+            },
+        )?;
         Ok(rows::all(tx)?)
     });
     catalog.set_records(all.await?);
@@ -132,8 +147,15 @@ pub(super) async fn tasks(
     Query(wanted): Query<HashMap<String, String>>,
 ) -> ApiResult<Answer<Value>> {
     caller.need(Role::Owner)?;
-    let limit = wanted.get("limit").and_then(|l| l.parse().ok()).unwrap_or(50).min(500);
-    let found = app.store().read(move |c| tasks::recent(c, None, limit)).await?;
+    let limit = wanted
+        .get("limit")
+        .and_then(|l| l.parse().ok())
+        .unwrap_or(50)
+        .min(500);
+    let found = app
+        .store()
+        .read(move |c| tasks::recent(c, None, limit))
+        .await?;
     Ok(Answer(json!({ "tasks": found })))
 }
 
@@ -145,7 +167,9 @@ pub(super) async fn task(
 ) -> ApiResult<Answer<Task>> {
     caller.need(Role::Member)?;
     let found = app.store().read(move |c| tasks::get(c, id)).await?;
-    found.map(Answer).ok_or_else(|| ApiError::not_found("such task"))
+    found
+        .map(Answer)
+        .ok_or_else(|| ApiError::not_found("such task"))
 }
 
 /// Stops the turn that an execution belongs to.
@@ -158,7 +182,13 @@ pub(super) async fn cancel(
     let found = app.store().read(move |c| tasks::get(c, id)).await?;
     let task = found.ok_or_else(|| ApiError::not_found("such task"))?;
     match task.turn_id {
-        Some(turn) => super::chat::stop(&app, &caller, turn).await.map(|()| StatusCode::ACCEPTED),
-        None => Err(ApiError::new(StatusCode::CONFLICT, "NOT_RUNNING", "this task belongs to no turn that could be stopped")),
+        Some(turn) => super::chat::stop(&app, &caller, turn)
+            .await
+            .map(|()| StatusCode::ACCEPTED),
+        None => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "NOT_RUNNING",
+            "this task belongs to no turn that could be stopped",
+        )),
     }
 }

@@ -20,7 +20,7 @@ use super::{
     stream::{Following, follow},
 };
 use crate::{
-    store::frames,
+    store::{frames, inbox::Accepted},
     types::{Attachment, SessionId, TurnId},
 };
 
@@ -68,15 +68,26 @@ pub(super) async fn chat(
     };
     let session = session_for(&app, &caller, named).await?;
     let following = follow(&app, session, after).await?;
-    let last_seq = app.store().read(move |c| frames::last_of(c, session)).await?;
+    let last_seq = app
+        .store()
+        .read(move |c| frames::last_of(c, session))
+        .await?;
     let limit = app.config.max_body_bytes;
-    Ok(upgrade.max_message_size(limit).max_frame_size(limit).on_upgrade(move |socket| {
-        let opened = json!({
-            "type": "session.opened", "seq": 0, "session_id": session, "last_seq": last_seq,
-        });
-        let talk = Talk { app, caller, session, socket };
-        talk.run(opened, following)
-    }))
+    Ok(upgrade
+        .max_message_size(limit)
+        .max_frame_size(limit)
+        .on_upgrade(move |socket| {
+            let opened = json!({
+                "type": "session.opened", "seq": 0, "session_id": session, "last_seq": last_seq,
+            });
+            let talk = Talk {
+                app,
+                caller,
+                session,
+                socket,
+            };
+            talk.run(opened, following)
+        }))
 }
 
 struct Talk {
@@ -105,7 +116,10 @@ impl Talk {
                 () = stopping.cancelled() => false,
             };
         }
-        let close = CloseFrame { code: 1012, reason: "come again".into() };
+        let close = CloseFrame {
+            code: 1012,
+            reason: "come again".into(),
+        };
         self.write(Message::Close(Some(close))).await;
     }
 
@@ -118,18 +132,52 @@ impl Talk {
         };
         let (client_id, done) = match sent {
             Ok(Sent::Ping) => return self.send(&self.plain("pong")).await,
-            Ok(Sent::Message { text, attachments, client_id, model }) => {
-                let said = Said { text, attachments, session: self.session, client_id: client_id.clone(), model };
-                (Some(client_id), chat::accept(&self.app, &self.caller, said).await.map(drop))
+            Ok(Sent::Message {
+                text,
+                attachments,
+                client_id,
+                model,
+            }) => {
+                let said = Said {
+                    text,
+                    attachments,
+                    session: self.session,
+                    client_id: client_id.clone(),
+                    model,
+                };
+                (Some(client_id), self.accept(said).await)
             }
-            Ok(Sent::Cancel { turn_id }) => (None, chat::stop(&self.app, &self.caller, turn_id).await),
+            Ok(Sent::Cancel { turn_id }) => {
+                (None, chat::stop(&self.app, &self.caller, turn_id).await)
+            }
             Ok(Sent::Approval {}) => (None, Err(ApiError::not_found("such approval"))),
-            Err(error) => (None, Err(ApiError::bad(format!("this frame is not understood: {error}")))),
+            Err(error) => (
+                None,
+                Err(ApiError::bad(format!(
+                    "this frame is not understood: {error}"
+                ))),
+            ),
         };
         match done {
             Ok(()) => true,
             Err(error) => self.send(&self.refusal(&error, client_id)).await,
         }
+    }
+
+    /// A message that was there already is told of again: the page did not see it.
+    async fn accept(&mut self, said: Said) -> ApiResult<()> {
+        let accepted = chat::accept(&self.app, &self.caller, said).await?;
+        if let Accepted::Again(id, session) = accepted {
+            let found = self
+                .app
+                .store()
+                .read(move |c| frames::of_message(c, session, id))
+                .await?;
+            if let Some(frame) = found {
+                self.send(&frame).await;
+            }
+        }
+        Ok(())
     }
 
     fn plain(&self, kind: &str) -> Value {
@@ -161,6 +209,9 @@ impl Talk {
     }
 
     async fn write(&mut self, message: Message) -> bool {
-        matches!(tokio::time::timeout(PATIENCE, self.socket.send(message)).await, Ok(Ok(())))
+        matches!(
+            tokio::time::timeout(PATIENCE, self.socket.send(message)).await,
+            Ok(Ok(()))
+        )
     }
 }

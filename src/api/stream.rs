@@ -22,18 +22,32 @@ pub(super) struct Following {
 }
 
 /// Follows a session from after `seq`; with none, from now on.
-pub(super) async fn follow(app: &App, session: SessionId, seq: Option<i64>) -> ApiResult<Following> {
+pub(super) async fn follow(
+    app: &App,
+    session: SessionId,
+    seq: Option<i64>,
+) -> ApiResult<Following> {
     let joined = app.agent.parts().bus.watch(session);
     let Some(after) = seq else {
-        return Ok(Following { missed: Vec::new().into_iter(), live: joined.live, seen: 0 });
+        return Ok(Following {
+            missed: Vec::new().into_iter(),
+            live: joined.live,
+            seen: 0,
+        });
     };
     let upto = joined.upto;
-    let kept =
-        app.store().read(move |c| frames::between(c, session, (after, upto), REPLAY)).await?;
+    let kept = app
+        .store()
+        .read(move |c| frames::between(c, session, (after, upto), REPLAY))
+        .await?;
     let mut missed: Vec<Arc<Frame>> = kept.into_iter().map(Arc::new).collect();
     missed.extend(joined.pieces.into_iter().filter(|piece| piece.seq > after));
     missed.sort_by_key(|frame| frame.seq);
-    Ok(Following { missed: missed.into_iter(), live: joined.live, seen: after })
+    Ok(Following {
+        missed: missed.into_iter(),
+        live: joined.live,
+        seen: after,
+    })
 }
 
 impl Following {

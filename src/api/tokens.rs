@@ -47,11 +47,18 @@ pub(super) async fn login(State(app): State<App>, Json(login): Json<Login>) -> A
     let (session, given) = (new_token("nxs_"), hash(&given));
     let stored = hash(&session);
     let signed_in = app.store().write(move |tx| {
-        let Some(token) = tokens::find(tx, kind, &given, now)? else { return Ok(None) };
+        let Some(token) = tokens::find(tx, kind, &given, now)? else {
+            return Ok(None);
+        };
         if kind == Kind::Link {
             tokens::remove(tx, token.id)?;
         }
-        let row = row("browser", token.user_id, token.role, (now, Some(now.plus(SESSION))));
+        let row = row(
+            "browser",
+            token.user_id,
+            token.role,
+            (now, Some(now.plus(SESSION))),
+        );
         tokens::insert(tx, Kind::Session, &stored, &row)?;
         users::get(tx, token.user_id)
     });
@@ -91,7 +98,12 @@ fn set_cookie(response: &mut Response, value: &str, age: u64) {
     }
 }
 
-fn row(name: &str, user_id: UserId, role: Role, (now, end): (Timestamp, Option<Timestamp>)) -> Token {
+fn row(
+    name: &str,
+    user_id: UserId,
+    role: Role,
+    (now, end): (Timestamp, Option<Timestamp>),
+) -> Token {
     Token {
         id: TokenId::new(),
         user_id,
@@ -110,13 +122,22 @@ pub(super) async fn link(State(app): State<App>, caller: Caller) -> ApiResult<An
 }
 
 /// Makes a login link; its code is not registered as a secret that outlives ten minutes.
-pub(super) async fn make_link(app: &App, user: UserId, role: Role) -> ApiResult<(String, Timestamp)> {
+pub(super) async fn make_link(
+    app: &App,
+    user: UserId,
+    role: Role,
+) -> ApiResult<(String, Timestamp)> {
     let now = app.clock().now();
     let (code, end) = (new_token(""), now.plus(LINK));
     let stored = hash(&code);
     app.store()
         .write(move |tx| {
-            tokens::insert(tx, Kind::Link, &stored, &row("login link", user, role, (now, Some(end))))
+            tokens::insert(
+                tx,
+                Kind::Link,
+                &stored,
+                &row("login link", user, role, (now, Some(end))),
+            )
         })
         .await?;
     Ok((format!("{}/#code={}", app.url, code.expose()), end))
@@ -140,24 +161,41 @@ pub(super) async fn create(
     }
     let (value, now) = (new_token("nxf_"), app.clock().now());
     let stored = hash(&value);
-    let token = row(new.name.trim(), caller.user, new.role.unwrap_or(Role::Owner), (now, None));
+    let token = row(
+        new.name.trim(),
+        caller.user,
+        new.role.unwrap_or(Role::Owner),
+        (now, None),
+    );
     let (kept, actor) = (token.clone(), caller.name);
     app.store()
         .write(move |tx| {
             tokens::insert(tx, Kind::Api, &stored, &kept)?;
             let detail = json!({ "role": kept.role, "id": kept.id });
             let action = "token.create".to_owned();
-            audit::append(tx, &audit::Entry { at: now, actor, action, object: kept.name, detail })
+            audit::append(
+                tx,
+                &audit::Entry {
+                    at: now,
+                    actor,
+                    action,
+                    object: kept.name,
+                    detail,
+                },
+            )
         })
         .await?;
-    let body = json!({ "id": token.id, "name": token.name, "role": token.role, "token": value.expose() });
+    let body =
+        json!({ "id": token.id, "name": token.name, "role": token.role, "token": value.expose() });
     Ok((StatusCode::CREATED, Answer(body)).into_response())
 }
 
 /// API tokens without their values.
 pub(super) async fn list(State(app): State<App>, caller: Caller) -> ApiResult<Answer<Value>> {
     caller.need(Role::Owner)?;
-    Ok(Answer(json!({ "tokens": app.store().read(tokens::list).await? })))
+    Ok(Answer(
+        json!({ "tokens": app.store().read(tokens::list).await? }),
+    ))
 }
 
 /// Ends a token.
@@ -172,9 +210,22 @@ pub(super) async fn revoke(
         let gone = tokens::remove(tx, id)?;
         let (action, object) = ("token.revoke".to_owned(), id.to_string());
         if gone {
-            audit::append(tx, &audit::Entry { at: now, actor, action, object, detail: json!({}) })?;
+            audit::append(
+                tx,
+                &audit::Entry {
+                    at: now,
+                    actor,
+                    action,
+                    object,
+                    detail: json!({}),
+                },
+            )?;
         }
         Ok(gone)
     });
-    if gone.await? { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::not_found("such token")) }
+    if gone.await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(ApiError::not_found("such token"))
+    }
 }

@@ -34,10 +34,17 @@ pub(super) async fn report(
         "model" => By::Model,
         "channel" => By::Channel,
         "user" => By::User,
-        other => return Err(ApiError::bad(format!("`{other}`: sum by day, model, channel or user"))),
+        other => {
+            return Err(ApiError::bad(format!(
+                "`{other}`: sum by day, model, channel or user"
+            )));
+        }
     };
     let days = wanted.days.unwrap_or(30).min(36_500);
     let since = app.clock().now().minus(Duration::from_hours(24 * days));
-    let lines = app.store().read(move |c| usage::report(c, by, since)).await?;
+    let lines = app
+        .store()
+        .read(move |c| usage::report(c, by, since))
+        .await?;
     Ok(Answer(json!({ "usage": lines, "since": since })))
 }

@@ -51,11 +51,22 @@ pub(super) fn last_word(limit: Limit) -> String {
 }
 
 /// The model answered.
-pub(super) async fn answered(work: &mut Work, said: Said, about: About, last: Option<Limit>) -> Result<()> {
-    let Some(step) = work.open.take() else { return Ok(()) };
+pub(super) async fn answered(
+    work: &mut Work,
+    said: Said,
+    about: About,
+    last: Option<Limit>,
+) -> Result<()> {
+    let Some(step) = work.open.take() else {
+        return Ok(());
+    };
     let spent = work.spent(step, &said, &about);
     let text = all_text(work, &said.text);
-    let text = if text.trim().is_empty() { "(The model gave an empty answer.)".to_owned() } else { text };
+    let text = if text.trim().is_empty() {
+        "(The model gave an empty answer.)".to_owned()
+    } else {
+        text
+    };
     let notice = last.map(|limit| match limit {
         Limit::Steps => "This turn reached its limit on steps (turns.max_steps).".to_owned(),
         Limit::Time => "This turn reached its limit on time (turns.max_seconds).".to_owned(),
@@ -83,8 +94,14 @@ pub(super) async fn cancelled(work: &mut Work, text: &str) -> Result<()> {
             StepKind::Model { .. } => None,
         })
         .collect();
-    let done = if done.is_empty() { String::new() } else { format!(" Done by then: {}.", done.join(", ")) };
-    let text = format!("{said}\n\n*Stopped.{done}*").trim_start().to_owned();
+    let done = if done.is_empty() {
+        String::new()
+    } else {
+        format!(" Done by then: {}.", done.join(", "))
+    };
+    let text = format!("{said}\n\n*Stopped.{done}*")
+        .trim_start()
+        .to_owned();
     let answer = Answer {
         state: State::Cancelled,
         text,
@@ -115,7 +132,12 @@ pub(super) async fn failed(work: &mut Work, (code, text): (&'static str, &str)) 
 /// It ended without an answer: writes one, unless there is one after all.
 pub(super) async fn failed_if_open(work: &mut Work, why: (&'static str, &str)) -> Result<()> {
     let turn = work.turn.id;
-    let found = work.core.parts.store.read(move |c| turns::get(c, turn)).await?;
+    let found = work
+        .core
+        .parts
+        .store
+        .read(move |c| turns::get(c, turn))
+        .await?;
     match found {
         Some(turn) if turn.state == "running" => failed(work, why).await,
         _ => Ok(()),
@@ -128,7 +150,10 @@ fn all_text(work: &Work, last: &str) -> String {
         StepKind::Model { text, .. } if s.status == CallStatus::Ok => Some(text.as_str()),
         _ => None,
     });
-    let said: Vec<&str> = earlier.chain([last]).filter(|t| !t.trim().is_empty()).collect();
+    let said: Vec<&str> = earlier
+        .chain([last])
+        .filter(|t| !t.trim().is_empty())
+        .collect();
     said.join("\n\n")
 }
 
@@ -140,7 +165,12 @@ async fn close(work: &mut Work, answer: Answer) -> Result<()> {
     let lost = work.open.take();
     let turn = work.turn.clone();
     let state = answer.state;
-    let running: Vec<(StepId, Body)> = work.steps.iter().filter(|s| s.status == CallStatus::Running).filter_map(|s| stopped_call(work, s)).collect();
+    let running: Vec<(StepId, Body)> = work
+        .steps
+        .iter()
+        .filter(|s| s.status == CallStatus::Running)
+        .filter_map(|s| stopped_call(work, s))
+        .collect();
     let write = work.core.parts.store.write(move |tx| {
         let end = End {
             state: match answer.state {
@@ -175,7 +205,9 @@ async fn close(work: &mut Work, answer: Answer) -> Result<()> {
 }
 
 fn stopped_call(work: &Work, step: &turns::Step) -> Option<(StepId, Body)> {
-    let StepKind::Tool { call, .. } = &step.kind else { return None };
+    let StepKind::Tool { call, .. } = &step.kind else {
+        return None;
+    };
     let took = work.core.parts.clock.now().since(step.started_at);
     let body = Body::ToolFinished {
         turn_id: work.turn.id,
@@ -240,14 +272,24 @@ fn write(
     }
     if let Some(text) = &answer.notice {
         let code = "limit".to_owned();
-        tx.show(turn.session, Body::Notice { turn_id: Some(turn.id), code, text: text.clone() })?;
+        tx.show(
+            turn.session,
+            Body::Notice {
+                turn_id: Some(turn.id),
+                code,
+                text: text.clone(),
+            },
+        )?;
     }
     let frame = match &answer.error {
         Some((code, _)) => Body::Failed {
             turn_id: turn.id,
             message_id: id,
             text: answer.text.clone(),
-            error: ErrorInfo { code: (*code).to_owned(), message: answer.text.clone() },
+            error: ErrorInfo {
+                code: (*code).to_owned(),
+                message: answer.text.clone(),
+            },
             at: now,
         },
         None => {

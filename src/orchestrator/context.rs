@@ -1,13 +1,14 @@
 //! What a model is told: who it is, what it may use, what was said before, as much as fits.
 
-use std::fmt::Write as _;
-
 use rusqlite::Connection;
 
 use super::turn::Work;
 use crate::{
     store::{
-        Result, memories::Hit, messages::{self, Author}, turns::{self, Step, StepKind},
+        Result,
+        memories::Hit,
+        messages::{self, Author},
+        turns::{self, Step, StepKind},
     },
     types::{
         Attachment, MessageId, SessionId,
@@ -42,41 +43,65 @@ struct Past {
 pub(super) async fn gather(work: &Work) -> Result<Context> {
     let parts = &work.core.parts;
     let files = images(work).await?;
-    let asked = Message::User { text: work.asked.text.clone(), images: files };
+    let asked = Message::User {
+        text: work.asked.text.clone(),
+        images: files,
+    };
     if work.by_command() {
-        return Ok(Context { system: String::new(), past: vec![asked] });
+        return Ok(Context {
+            system: String::new(),
+            past: vec![asked],
+        });
     }
-    let about = parts.providers.pick().await.about();
+    let about = parts.live().providers.pick().await.about();
     if about.offline {
-        return Ok(Context { system: String::new(), past: vec![asked] });
+        return Ok(Context {
+            system: String::new(),
+            past: vec![asked],
+        });
     }
     let (id, session) = (work.asked.id, work.turn.session);
-    let hits = parts.kit.memory.recall(work.place.person, &work.asked.text, (id, session)).await?;
+    let hits = parts
+        .kit
+        .memory
+        .recall(work.place.person, &work.asked.text, (id, session))
+        .await?;
     let system = work.core.prompts.system(&work.toolbox);
     let mut now = volatile(work, &hits);
     let fixed = estimate_tokens(&system)
         + estimate_tokens(&now)
         + estimate_tokens(&work.asked.text)
         + work.toolbox.tokens()
-        + u64::from(parts.turns.max_output_tokens);
+        + u64::from(parts.live().turns.max_output_tokens);
     // Results of this turn's tools need room too.
     let room = u64::from(about.context_tokens).saturating_sub(fixed) * 3 / 4;
     let past = parts.store.read(move |c| past(c, session, id)).await?;
     let (mut messages, dropped) = fit(past, room);
     if dropped > 0 {
         tracing::info!(dropped, "earlier turns do not fit the model's window");
-        // Writing to a String cannot fail.
-        drop(write!(now, "\n{dropped} earlier turns of this conversation are left out because they do not fit; use `recall` to search them."));
+        now.push_str(&format!("\n{dropped} earlier turns of this conversation are left out because they do not fit; use `recall` to search them."));
     }
-    messages.push(Message::User { text: now, images: Vec::new() });
+    messages.push(Message::User {
+        text: now,
+        images: Vec::new(),
+    });
     messages.push(asked);
-    Ok(Context { system, past: messages })
+    Ok(Context {
+        system,
+        past: messages,
+    })
 }
 
 /// What changes from message to message, kept apart from what a provider can cache.
 fn volatile(work: &Work, hits: &[Hit]) -> String {
     let schedules = &work.core.parts.kit.schedules;
-    let now = work.core.parts.clock.now().utc().with_timezone(&schedules.zone());
+    let now = work
+        .core
+        .parts
+        .clock
+        .now()
+        .utc()
+        .with_timezone(&schedules.zone());
     let mut text = format!(
         "(From Nexflow, not from the person. Now: {} {}. Channel: {}.",
         now.format("%A %Y-%m-%d %H:%M"),
@@ -90,8 +115,7 @@ fn volatile(work: &Work, hits: &[Hit]) -> String {
                 "fact" => "kept fact".to_owned(),
                 _ => format!("said {} in another conversation", schedules.show(hit.at)),
             };
-            // Writing to a String cannot fail.
-            drop(write!(text, "\n- {} [{source}]", hit.text));
+            text.push_str(&format!("\n- {} [{source}]", hit.text));
         }
         text.push('\n');
     }
@@ -101,8 +125,16 @@ fn volatile(work: &Work, hits: &[Hit]) -> String {
 
 async fn images(work: &Work) -> Result<Vec<Attachment>> {
     let id = work.asked.id;
-    let files = work.core.parts.store.read(move |c| messages::attachments(c, id)).await?;
-    Ok(files.into_iter().filter(|f| f.media_type.starts_with("image/")).collect())
+    let files = work
+        .core
+        .parts
+        .store
+        .read(move |c| messages::attachments(c, id))
+        .await?;
+    Ok(files
+        .into_iter()
+        .filter(|f| f.media_type.starts_with("image/"))
+        .collect())
 }
 
 /// The newest turns that fit, oldest first, and how many do not.
@@ -116,7 +148,13 @@ fn fit(past: Vec<Past>, room: u64) -> (Vec<Message>, usize) {
         used += turn.tokens;
         first = n;
     }
-    (past.into_iter().skip(first).flat_map(|turn| turn.messages).collect(), first)
+    (
+        past.into_iter()
+            .skip(first)
+            .flat_map(|turn| turn.messages)
+            .collect(),
+        first,
+    )
 }
 
 /// The turns of a session before a message, derived from what is written.
@@ -130,11 +168,16 @@ fn past(c: &Connection, session: SessionId, before: MessageId) -> Result<Vec<Pas
                     .into_iter()
                     .filter(|f| f.media_type.starts_with("image/"))
                     .collect();
-                turn.push(Message::User { text: message.text, images });
+                turn.push(Message::User {
+                    text: message.text,
+                    images,
+                });
                 if let Some(id) = message.turn {
                     let done = said_in(&turns::steps(c, id)?);
                     // The last thing said is the answer, which is a message of its own.
-                    let until = done.iter().rposition(|m| matches!(m, Message::Result { .. }));
+                    let until = done
+                        .iter()
+                        .rposition(|m| matches!(m, Message::Result { .. }));
                     for step in done.into_iter().take(until.map_or(0, |n| n + 1)) {
                         turn.push(shortened(step));
                     }
@@ -150,7 +193,10 @@ fn past(c: &Connection, session: SessionId, before: MessageId) -> Result<Vec<Pas
                         new
                     }
                 };
-                turn.push(Message::Assistant { text: answer(&message), calls: Vec::new() });
+                turn.push(Message::Assistant {
+                    text: answer(&message),
+                    calls: Vec::new(),
+                });
             }
         }
     }
@@ -167,10 +213,21 @@ fn answer(message: &messages::Message) -> String {
 
 fn shortened(message: Message) -> Message {
     match message {
-        Message::Result { call, tool, text, failed } => {
-            Message::Result { call, tool, text: head_and_tail(&text, OLD_RESULT), failed }
-        }
-        Message::Assistant { calls, .. } => Message::Assistant { text: String::new(), calls },
+        Message::Result {
+            call,
+            tool,
+            text,
+            failed,
+        } => Message::Result {
+            call,
+            tool,
+            text: head_and_tail(&text, OLD_RESULT),
+            failed,
+        },
+        Message::Assistant { calls, .. } => Message::Assistant {
+            text: String::new(),
+            calls,
+        },
         other @ Message::User { .. } => other,
     }
 }
@@ -183,7 +240,10 @@ pub(super) fn said_in(steps: &[Step]) -> Vec<Message> {
         match &step.kind {
             StepKind::Model { text, calls, .. } if step.status == CallStatus::Ok => {
                 open.clone_from(calls);
-                said.push(Message::Assistant { text: text.clone(), calls: calls.clone() });
+                said.push(Message::Assistant {
+                    text: text.clone(),
+                    calls: calls.clone(),
+                });
             }
             StepKind::Model { .. } => {}
             // A result without its call has no place in a conversation.
@@ -212,7 +272,9 @@ fn tokens(message: &Message) -> u64 {
     4 + match message {
         Message::User { text, images } => estimate_tokens(text) + IMAGE * images.len() as u64,
         Message::Assistant { text, calls } => {
-            let of_calls = calls.iter().map(|c| estimate_tokens(&c.args.to_string()) + 8);
+            let of_calls = calls
+                .iter()
+                .map(|c| estimate_tokens(&c.args.to_string()) + 8);
             estimate_tokens(text) + of_calls.sum::<u64>()
         }
         Message::Result { text, .. } => estimate_tokens(text),
@@ -225,8 +287,14 @@ mod tests {
 
     fn turn(text: &str) -> Past {
         let mut past = Past::default();
-        past.push(Message::User { text: text.to_owned(), images: Vec::new() });
-        past.push(Message::Assistant { text: "ok".to_owned(), calls: Vec::new() });
+        past.push(Message::User {
+            text: text.to_owned(),
+            images: Vec::new(),
+        });
+        past.push(Message::Assistant {
+            text: "ok".to_owned(),
+            calls: Vec::new(),
+        });
         past
     }
 

@@ -24,14 +24,21 @@ const SIDE_BY_SIDE: usize = 8;
 const LONGEST: Duration = Duration::from_mins(5);
 
 /// Delivers until cancelled.
-pub(super) async fn run(core: Arc<Core>, cancel: CancellationToken) -> std::result::Result<(), StoreError> {
+pub(super) async fn run(
+    core: Arc<Core>,
+    cancel: CancellationToken,
+) -> std::result::Result<(), StoreError> {
     loop {
         let posted = core.posted.notified();
         tokio::pin!(posted);
         // Listens before it looks, so that nothing is missed in between.
         posted.as_mut().enable();
         let now = core.parts.clock.now();
-        let due = core.parts.store.write(move |tx| outbox::take_due(tx, now, BATCH)).await?;
+        let due = core
+            .parts
+            .store
+            .write(move |tx| outbox::take_due(tx, now, BATCH))
+            .await?;
         if !due.is_empty() {
             let deliveries = stream::iter(due).map(|parcel| deliver(&core, parcel));
             let mut results = deliveries.buffer_unordered(SIDE_BY_SIDE);
@@ -53,7 +60,9 @@ pub(super) async fn run(core: Arc<Core>, cancel: CancellationToken) -> std::resu
 /// One try, and what follows from it.
 async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
     let outcome = match too_old(core, &parcel) {
-        true => Err(ConnectorError::Refused("it became too old to be of use".to_owned())),
+        true => Err(ConnectorError::Refused(
+            "it became too old to be of use".to_owned(),
+        )),
         false => send(core, &parcel).await,
     };
     let now = core.parts.clock.now();
@@ -67,30 +76,47 @@ async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
                 .await
         }
         Err(ConnectorError::Later { reason, after })
-            if parcel.attempts < core.parts.delivery.max_attempts =>
+            if parcel.attempts < core.parts.live().delivery.max_attempts =>
         {
             let wait = after.unwrap_or_else(|| back_off(parcel.attempts));
             tracing::warn!(message_id = %id, connector, %reason, wait_ms = wait.as_millis(), "not delivered; trying again");
-            core.parts.store.write(move |tx| outbox::retry(tx, id, &reason, now.plus(wait))).await
+            core.parts
+                .store
+                .write(move |tx| outbox::retry(tx, id, &reason, now.plus(wait)))
+                .await
         }
         Err(error) => {
             tracing::error!(message_id = %id, connector, %error, "delivery given up; `nexflow trace` shows it");
-            let state = if too_old(core, &parcel) { "expired" } else { "dead" };
+            let state = if too_old(core, &parcel) {
+                "expired"
+            } else {
+                "dead"
+            };
             let why = error.to_string();
-            core.parts.store.write(move |tx| outbox::give_up(tx, id, (state, &why), now)).await
+            core.parts
+                .store
+                .write(move |tx| outbox::give_up(tx, id, (state, &why), now))
+                .await
         }
     }
 }
 
 fn too_old(core: &Core, parcel: &Parcel) -> bool {
-    let limit = Duration::from_secs(core.parts.delivery.max_age_sec);
+    let limit = Duration::from_secs(core.parts.live().delivery.max_age_sec);
     core.parts.clock.now().since(parcel.created_at) > limit
 }
 
 async fn send(core: &Core, parcel: &Parcel) -> std::result::Result<Receipt, ConnectorError> {
-    let Some(connector) = core.parts.connectors.get(&parcel.to.connector) else {
-        let reason = format!("channels.{} is not configured any more", parcel.to.connector);
-        return Err(ConnectorError::Later { reason, after: None });
+    let live = core.parts.live();
+    let Some(connector) = live.connectors.get(&parcel.to.connector) else {
+        let reason = format!(
+            "channels.{} is not configured any more",
+            parcel.to.connector
+        );
+        return Err(ConnectorError::Later {
+            reason,
+            after: None,
+        });
     };
     let what = Outgoing {
         idempotency_key: parcel.id.to_string(),
@@ -105,12 +131,17 @@ async fn send(core: &Core, parcel: &Parcel) -> std::result::Result<Receipt, Conn
 /// Doubling from one second, with a little chance so that many do not come back together.
 fn back_off(attempts: u32) -> Duration {
     let base = Duration::from_secs(1) * 2_u32.saturating_pow(attempts.saturating_sub(1).min(9));
-    base.min(LONGEST).mul_f64(rand::rng().random_range(0.8..1.2))
+    base.min(LONGEST)
+        .mul_f64(rand::rng().random_range(0.8..1.2))
 }
 
 /// An answer for the outbox. Receivers that read the session have it as soon as it is on disk.
 pub(super) fn parcel(core: &Core, parcel: Parcel, now: Timestamp) -> Parcel {
-    let there = core.parts.connectors.reads_session(&parcel.to.connector);
+    let there = core
+        .parts
+        .live()
+        .connectors
+        .reads_session(&parcel.to.connector);
     Parcel {
         state: if there { "delivered" } else { "prepared" }.to_owned(),
         finished_at: there.then_some(now),

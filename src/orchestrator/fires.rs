@@ -42,11 +42,19 @@ pub(super) async fn run(
 async fn fire_due(orchestrator: &Orchestrator) -> std::result::Result<(), StoreError> {
     let core = &orchestrator.core;
     let now = core.parts.clock.now();
-    let due = core.parts.store.read(move |c| schedules::due(c, now, BATCH)).await?;
+    let due = core
+        .parts
+        .store
+        .read(move |c| schedules::due(c, now, BATCH))
+        .await?;
     for schedule in due {
         let (id, session) = (schedule.id, schedule.session_id);
         let shared = std::sync::Arc::clone(core);
-        let fired = core.parts.store.write(move |tx| fire(&shared, tx, &schedule, now)).await?;
+        let fired = core
+            .parts
+            .store
+            .write(move |tx| fire(&shared, tx, &schedule, now))
+            .await?;
         tracing::info!(schedule_id = %id, session_id = %session, ?fired, "fired");
         match fired {
             Fired::Said => core.posted.notify_one(),
@@ -91,9 +99,14 @@ enum Fired {
 }
 
 fn fire(core: &Core, tx: &Tx<'_>, schedule: &Schedule, now: Timestamp) -> Result<Fired> {
-    let Some(slot) = schedule.next_at else { return Ok(Fired::Nothing) };
+    let Some(slot) = schedule.next_at else {
+        return Ok(Fired::Nothing);
+    };
     // What repeats goes on from now: slots that passed while nobody was there are caught up once.
-    let next = schedule.cron.as_ref().and_then(|cron| next_slot(cron, &schedule.time_zone, now));
+    let next = schedule
+        .cron
+        .as_ref()
+        .and_then(|cron| next_slot(cron, &schedule.time_zone, now));
     schedules::set_next(tx, schedule.id, next)?;
     if !schedules::record(tx, (schedule.id, slot), ("ran", None), now)? {
         return Ok(Fired::Nothing);
@@ -108,7 +121,9 @@ fn fire(core: &Core, tx: &Tx<'_>, schedule: &Schedule, now: Timestamp) -> Result
 
 /// Slots between the one that fires now and now itself.
 fn missed_slots(tx: &Tx<'_>, schedule: &Schedule, slot: Timestamp, now: Timestamp) -> Result<()> {
-    let Some(cron) = &schedule.cron else { return Ok(()) };
+    let Some(cron) = &schedule.cron else {
+        return Ok(());
+    };
     let mut at = slot;
     for _ in 0..BATCH {
         match next_slot(cron, &schedule.time_zone, at) {

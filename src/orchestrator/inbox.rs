@@ -25,7 +25,12 @@ const TITLE: usize = 80;
 impl Inbox for Orchestrator {
     async fn accept(&self, message: Inbound) -> std::result::Result<Accepted, AcceptError> {
         let now = self.core.parts.clock.now();
-        let accepted = self.core.parts.store.write(move |tx| write(tx, &message, now)).await?;
+        let accepted = self
+            .core
+            .parts
+            .store
+            .write(move |tx| write(tx, &message, now))
+            .await?;
         let accepted = accepted.map_err(|Refusal::NoSession(id)| AcceptError::NoSession(id))?;
         if let Accepted::New(id, session) = accepted {
             tracing::info!(message_id = %id, session_id = %session, "accepted");
@@ -61,7 +66,11 @@ pub(super) fn write(
         messages::attach(tx, id, file)?;
     }
     let first_line = inbound.text.trim().lines().next().unwrap_or_default();
-    let title = if first_line.is_empty() { "(a file)" } else { first_line };
+    let title = if first_line.is_empty() {
+        "(a file)"
+    } else {
+        first_line
+    };
     sessions::touch(tx, session, &shorten(title, TITLE), now)?;
     tx.show(session, accepted_frame(inbound, &message))?;
     Ok(Ok(accepted))
@@ -69,7 +78,10 @@ pub(super) fn write(
 
 fn accepted_frame(inbound: &Inbound, message: &Message) -> Body {
     // The page's ids are kept as SESSION/ID, because only within a session they are its own.
-    let client_id = inbound.external_id.split_once('/').map(|(_, id)| id.to_owned());
+    let client_id = inbound
+        .external_id
+        .split_once('/')
+        .map(|(_, id)| id.to_owned());
     let info = |file: &crate::types::Attachment| AttachmentInfo {
         name: file.name.clone(),
         media_type: file.media_type.clone(),

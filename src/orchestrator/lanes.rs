@@ -22,8 +22,10 @@ pub(super) struct Wake(mpsc::Sender<SessionId>);
 
 impl Wake {
     pub(super) async fn wake(&self, session: SessionId) {
-        // Nobody listens while the daemon stops: the message is on disk and waits for the next start.
-        drop(self.0.send(session).await);
+        if self.0.send(session).await.is_err() {
+            // The daemon stops: the message is on disk and waits for the next start.
+            tracing::debug!(session_id = %session, "left for the next start");
+        }
     }
 }
 
@@ -40,7 +42,12 @@ pub(super) async fn run(
     waiting: Vec<SessionId>,
     cancel: CancellationToken,
 ) -> Result<(), String> {
-    let mut lanes = Lanes { core, cancel: cancel.clone(), open: HashMap::new(), tasks: JoinSet::new() };
+    let mut lanes = Lanes {
+        core,
+        cancel: cancel.clone(),
+        open: HashMap::new(),
+        tasks: JoinSet::new(),
+    };
     for session in waiting {
         lanes.wake(session);
     }
@@ -93,7 +100,9 @@ impl Lanes {
 async fn lane_of(core: Arc<Core>, session: SessionId, cancel: CancellationToken) -> SessionId {
     let span = tracing::info_span!("lane", session_id = %session);
     async {
-        let Ok(_slot) = core.slots.acquire().await else { return };
+        let Ok(_slot) = core.slots.acquire().await else {
+            return;
+        };
         while !cancel.is_cancelled() {
             match turn::next(&core, session, &cancel).await {
                 Ok(true) => {}

@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 
-use super::turn::Work;
+use super::{context, turn::Work};
 use crate::{
-    providers::{About, Provider, ProviderError, Request},
+    providers::{About, Provider, ProviderError, Request, is_certain},
     store::turns::{Said, StepKind},
     types::{
-        chat::{Delta, Stop, Usage, estimate_tokens},
+        chat::{Delta, Message, Stop, Usage, estimate_tokens},
         frame::Body,
         text::shorten,
     },
@@ -38,7 +38,10 @@ enum Broken {
 
 /// The text when nothing came within the turn's time.
 pub(super) fn too_slow(waited: Duration) -> String {
-    format!("The model did not answer within {} s. Try again, or raise turns.max_seconds.", waited.as_secs())
+    format!(
+        "The model did not answer within {} s. Try again, or raise turns.max_seconds.",
+        waited.as_secs()
+    )
 }
 
 /// Asks the providers in order until one answers.
@@ -47,13 +50,29 @@ pub(super) async fn ask(work: &Work, request: &Request) -> Reply {
         Ok(chosen) => chosen,
         Err(text) => return Reply::Failed("NO_SUCH_MODEL", text),
     };
-    let request = Request { model, ..request.clone() };
+    let request = Request {
+        model,
+        ..request.clone()
+    };
     let mut last = None;
     for (n, provider) in chain.iter().enumerate() {
-        if n > 0 {
-            notice(work, "fallback", &format!("Answering with `{}` instead.", provider.about().name));
+        // It stands in for a model only where it is certain; else the failure is the answer.
+        if provider.about().offline && last.is_some() && !is_certain(&work.asked.text) {
+            break;
         }
-        match persist(work, provider, &request).await {
+        if n > 0 {
+            notice(
+                work,
+                "fallback",
+                &format!("Answering with `{}` instead.", provider.about().name),
+            );
+        }
+        let asked = if provider.about().offline {
+            plain(work, &request)
+        } else {
+            request.clone()
+        };
+        match persist(work, provider, &asked).await {
             Ok((said, about)) => return Reply::Said(said, about),
             Err(Broken::Stopped(text)) => return Reply::Cancelled(text),
             Err(Broken::Error(error)) => {
@@ -74,9 +93,24 @@ fn failure(error: &ProviderError) -> String {
     )
 }
 
+/// The offline provider has no use for the past, and may use the tools of commands.
+fn plain(work: &Work, request: &Request) -> Request {
+    let mut messages = vec![Message::User {
+        text: work.asked.text.clone(),
+        images: Vec::new(),
+    }];
+    messages.extend(context::said_in(&work.steps));
+    Request {
+        messages,
+        tools: work.toolbox.specs(true),
+        system: String::new(),
+        ..request.clone()
+    }
+}
+
 /// Providers in order, and the model where the message names one.
 async fn choose(work: &Work) -> Result<(Vec<Arc<dyn Provider>>, Option<String>), String> {
-    let providers = &work.core.parts.providers;
+    let providers = &work.core.parts.live().providers;
     if work.by_command() {
         return Ok((vec![providers.offline()], None));
     }
@@ -86,9 +120,9 @@ async fn choose(work: &Work) -> Result<(Vec<Arc<dyn Provider>>, Option<String>),
             if let Some(provider) = providers.get(named) {
                 return Ok((vec![provider], None));
             }
-            let by_prefix = named.split_once('/').and_then(|(name, model)| {
-                Some((providers.get(name)?, model.to_owned()))
-            });
+            let by_prefix = named
+                .split_once('/')
+                .and_then(|(name, model)| Some((providers.get(name)?, model.to_owned())));
             match by_prefix {
                 Some((provider, model)) => Ok((vec![provider], Some(model))),
                 None => Err(format!(
@@ -105,7 +139,7 @@ async fn persist(
     provider: &Arc<dyn Provider>,
     request: &Request,
 ) -> Result<(Said, About), Broken> {
-    let providers = &work.core.parts.providers;
+    let providers = &work.core.parts.live().providers;
     let name = provider.about().name;
     let mut tried = 0;
     loop {
@@ -132,7 +166,11 @@ async fn persist(
             () = tokio::time::sleep(wait) => {}
             () = work.cancel.cancelled() => return Err(Broken::Stopped(String::new())),
         }
-        notice(work, "retry", &format!("`{name}` did not finish; asking again."));
+        notice(
+            work,
+            "retry",
+            &format!("`{name}` did not finish; asking again."),
+        );
     }
 }
 
@@ -168,7 +206,11 @@ async fn stream(
             None => return Err(Broken::Error(cut(provider))),
         }
         if said.text.len() > LONGEST {
-            said.usage = Usage { output_tokens: estimate_tokens(&said.text), estimated: true, ..said.usage };
+            said.usage = Usage {
+                output_tokens: estimate_tokens(&said.text),
+                estimated: true,
+                ..said.usage
+            };
             break Stop::Length;
         }
     };
@@ -179,7 +221,8 @@ async fn stream(
     said.name = format!("{}/{}", about.name, about.model);
     distinct_ids(work, &mut said);
     if stop == Stop::Length && said.calls.is_empty() {
-        said.text.push_str("\n\n*(cut: the answer reached its length limit)*");
+        said.text
+            .push_str("\n\n*(cut: the answer reached its length limit)*");
     }
     Ok((said, about))
 }
@@ -195,9 +238,10 @@ fn cut(provider: &Arc<dyn Provider>) -> ProviderError {
 fn hear(work: &Work, said: &mut Said, piece: String) {
     if said.first_token_at.is_none() {
         said.first_token_at = Some(work.core.parts.clock.now());
-        let earlier = work.steps.iter().any(
-            |s| matches!(&s.kind, StepKind::Model { text, .. } if !text.trim().is_empty()),
-        );
+        let earlier = work
+            .steps
+            .iter()
+            .any(|s| matches!(&s.kind, StepKind::Model { text, .. } if !text.trim().is_empty()));
         if earlier {
             live(work, "\n\n".to_owned());
         }
@@ -207,7 +251,13 @@ fn hear(work: &Work, said: &mut Said, piece: String) {
 }
 
 fn live(work: &Work, text: String) {
-    work.core.parts.bus.live(work.turn.session, Body::Text { turn_id: work.turn.id, text });
+    work.core.parts.bus.live(
+        work.turn.session,
+        Body::Text {
+            turn_id: work.turn.id,
+            text,
+        },
+    );
 }
 
 /// Some servers number calls from zero in each answer: within a turn an id must stand for one call.
@@ -221,7 +271,11 @@ fn distinct_ids(work: &Work, said: &mut Said) {
         })
         .collect();
     for call in &mut said.calls {
-        let given = if call.id.is_empty() { "call".to_owned() } else { shorten(&call.id, 100) };
+        let given = if call.id.is_empty() {
+            "call".to_owned()
+        } else {
+            shorten(&call.id, 100)
+        };
         call.id.clone_from(&given);
         let mut n = 1;
         while used.contains(&call.id) {

@@ -2,10 +2,7 @@
 //! `USER.md` and `WORKSPACE.md` in the data directory. What changes least comes first, so that
 //! providers can cache it.
 
-use std::{
-    fmt::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
@@ -27,13 +24,19 @@ pub(super) struct Prompts {
 impl Prompts {
     /// Writes the files that are missing, and renews those that the owner never changed.
     pub(super) fn prepare(data_dir: &Path) -> Self {
-        let files = [("prompts/system.md", SYSTEM), ("USER.md", USER), ("WORKSPACE.md", WORKSPACE)];
+        let files = [
+            ("prompts/system.md", SYSTEM),
+            ("USER.md", USER),
+            ("WORKSPACE.md", WORKSPACE),
+        ];
         for (name, text) in files {
             if let Err(error) = refresh(data_dir, name, text) {
                 tracing::warn!(file = name, %error, "a prompt file could not be written; its default is used");
             }
         }
-        Self { data_dir: data_dir.to_owned() }
+        Self {
+            data_dir: data_dir.to_owned(),
+        }
     }
 
     /// The system prompt: who the agent is, which instructions it may read, whom it serves.
@@ -43,14 +46,19 @@ impl Prompts {
         if !index.is_empty() {
             prompt.push_str("\n\n# Instructions\n\nRead one with the tool `skill` before you do what it is about:\n");
             for (name, about) in index {
-                // Writing to a String cannot fail.
-                drop(write!(prompt, "\n- {name}: {about}"));
+                prompt.push_str(&format!("\n- {name}: {about}"));
             }
         }
-        for (title, name) in [("The person", "USER.md"), ("Their surroundings", "WORKSPACE.md")] {
+        for (title, name) in [
+            ("The person", "USER.md"),
+            ("Their surroundings", "WORKSPACE.md"),
+        ] {
             let text = without_comments(&self.read(name, ""));
             if !text.is_empty() {
-                drop(write!(prompt, "\n\n# {title}\n\n{}", head_and_tail(&text, PROFILE)));
+                prompt.push_str(&format!(
+                    "\n\n# {title}\n\n{}",
+                    head_and_tail(&text, PROFILE)
+                ));
             }
         }
         prompt
@@ -58,7 +66,10 @@ impl Prompts {
 
     fn read(&self, name: &str, default: &str) -> String {
         let text = std::fs::read_to_string(self.data_dir.join(name));
-        text.map_or_else(|_missing| default.trim().to_owned(), |t| t.trim().to_owned())
+        text.map_or_else(
+            |_missing| default.trim().to_owned(),
+            |t| t.trim().to_owned(),
+        )
     }
 }
 
@@ -66,12 +77,17 @@ impl Prompts {
 /// its default's fingerprint is kept.
 fn refresh(data_dir: &Path, name: &str, text: &str) -> std::io::Result<()> {
     let path = data_dir.join(name);
-    let mark = data_dir.join("prompts/.defaults").join(name.replace('/', "_"));
+    let mark = data_dir
+        .join("prompts/.defaults")
+        .join(name.replace('/', "_"));
     for folder in [path.parent(), mark.parent()].into_iter().flatten() {
         std::fs::create_dir_all(folder)?;
     }
     let fingerprint = |text: &str| format!("{:?}", Sha256::digest(text.as_bytes()));
-    let unchanged = match (std::fs::read_to_string(&path), std::fs::read_to_string(&mark)) {
+    let unchanged = match (
+        std::fs::read_to_string(&path),
+        std::fs::read_to_string(&mark),
+    ) {
         (Err(_), _) => true,
         (Ok(found), Ok(known)) => found != text && fingerprint(&found) == known,
         (Ok(_), Err(_)) => false,

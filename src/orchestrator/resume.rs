@@ -26,11 +26,20 @@ pub(super) fn claim(
     may_run_again: &HashSet<String>,
     now: Timestamp,
 ) -> Result<Option<Claim>> {
-    let Some(asked) = inbox::get(tx, turn.message)? else { return Ok(None) };
+    let Some(asked) = inbox::get(tx, turn.message)? else {
+        return Ok(None);
+    };
     turn.attempt += 1;
     turns::set_attempt(tx, turn.id, turn.attempt)?;
     let (turn_id, session) = (turn.id, turn.session);
-    tx.show(session, Body::Started { turn_id, message_id: asked.id, attempt: turn.attempt })?;
+    tx.show(
+        session,
+        Body::Started {
+            turn_id,
+            message_id: asked.id,
+            attempt: turn.attempt,
+        },
+    )?;
     let mut steps = Vec::new();
     for mut step in turns::steps(tx, turn.id)? {
         match &mut step.kind {
@@ -39,7 +48,11 @@ pub(super) fn claim(
                 step.status = CallStatus::Interrupted;
             }
             StepKind::Model { .. } => {}
-            StepKind::Tool { call, output, detail } => {
+            StepKind::Tool {
+                call,
+                output,
+                detail,
+            } => {
                 tx.show(session, tool_started(turn_id, call))?;
                 if step.status == CallStatus::Running && !may_run_again.contains(&call.tool) {
                     turns::end_step(tx, step.id, CallStatus::Interrupted, UNKNOWN, now)?;
@@ -57,7 +70,13 @@ pub(super) fn claim(
         steps.push(step);
     }
     let place = place(tx, &asked)?;
-    Ok(Some(Claim { turn, asked, place, steps, open: None }))
+    Ok(Some(Claim {
+        turn,
+        asked,
+        place,
+        steps,
+        open: None,
+    }))
 }
 
 fn finished(turn: &Turn, step: &Step, call: &Call) -> Body {
@@ -65,7 +84,10 @@ fn finished(turn: &Turn, step: &Step, call: &Call) -> Body {
         StepKind::Tool { detail, .. } => detail.clone(),
         StepKind::Model { .. } => serde_json::Value::Null,
     };
-    let took = step.finished_at.unwrap_or(step.started_at).since(step.started_at);
+    let took = step
+        .finished_at
+        .unwrap_or(step.started_at)
+        .since(step.started_at);
     Body::ToolFinished {
         turn_id: turn.id,
         call_id: call.id.clone(),

@@ -1,7 +1,10 @@
 //! The tools of a turn: built-in ones and every skill that may run now. Runs calls side by side, and
 //! writes each result as it comes.
 
-use std::{collections::{BTreeMap, HashSet}, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
@@ -37,13 +40,18 @@ impl Toolbox {
         let kit = &core.parts.kit;
         let built_in = tools::KINDS.iter().map(|make| make(kit));
         let status: Arc<dyn Tool> = Arc::new(status::Status::new(Arc::clone(&core.parts.facts)));
-        let mut all: BTreeMap<String, Arc<dyn Tool>> =
-            built_in.chain([status]).map(|tool| (tool.spec().name, tool)).collect();
+        let mut all: BTreeMap<String, Arc<dyn Tool>> = built_in
+            .chain([status])
+            .map(|tool| (tool.spec().name, tool))
+            .collect();
         for tool in tools::skill::usable(kit) {
             // A skill cannot take the place of a built-in tool.
             all.entry(tool.spec().name).or_insert(tool);
         }
-        Self { tools: Arc::new(all), instructions: Arc::new(tools::skill::instructions(kit)) }
+        Self {
+            tools: Arc::new(all),
+            instructions: Arc::new(tools::skill::instructions(kit)),
+        }
     }
 
     /// How they are shown to a model, or to the provider of commands.
@@ -55,7 +63,9 @@ impl Toolbox {
     /// What they take of a model's window.
     pub(super) fn tokens(&self) -> u64 {
         let specs = self.specs(false);
-        let text = |s: &ToolSpec| estimate_tokens(&s.description) + estimate_tokens(&s.input_schema.to_string()) + 8;
+        let text = |s: &ToolSpec| {
+            estimate_tokens(&s.description) + estimate_tokens(&s.input_schema.to_string()) + 8
+        };
         specs.iter().map(text).sum()
     }
 
@@ -66,12 +76,20 @@ impl Toolbox {
 
     /// Names of those that may run again after a crash.
     pub(super) fn idempotent(&self) -> HashSet<String> {
-        self.tools.iter().filter(|(_, t)| t.idempotent()).map(|(name, _)| name.clone()).collect()
+        self.tools
+            .iter()
+            .filter(|(_, t)| t.idempotent())
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// Runs calls side by side; each result is on disk before the next step.
-    pub(super) async fn run(&self, work: &Work, calls: Vec<(StepId, Call)>) -> Result<Vec<(StepId, Done)>> {
-        let side_by_side = work.core.parts.turns.max_parallel_tools.max(1);
+    pub(super) async fn run(
+        &self,
+        work: &Work,
+        calls: Vec<(StepId, Call)>,
+    ) -> Result<Vec<(StepId, Done)>> {
+        let side_by_side = work.core.parts.live().turns.max_parallel_tools.max(1);
         let runs = stream::iter(calls).map(|(step, call)| async move {
             let began = work.core.parts.clock.now();
             let done = self.call(work, &call).await;
@@ -80,19 +98,29 @@ impl Toolbox {
             write(work, (step, &call), &done, took).await?;
             Ok((step, done))
         });
-        let results: Vec<Result<(StepId, Done)>> = runs.buffer_unordered(side_by_side).collect().await;
+        let results: Vec<Result<(StepId, Done)>> =
+            runs.buffer_unordered(side_by_side).collect().await;
         results.into_iter().collect()
     }
 
     async fn call(&self, work: &Work, call: &Call) -> Done {
         if work.cancel.is_cancelled() {
-            return Done { status: CallStatus::Cancelled, ..Done::text("Stopped before it began.") };
+            return Done {
+                status: CallStatus::Cancelled,
+                ..Done::text("Stopped before it began.")
+            };
         }
         let Some(tool) = self.tools.get(&call.tool) else {
-            return Done::failed(format!("There is no tool `{}`.{}", call.tool, self.near(&call.tool)));
+            return Done::failed(format!(
+                "There is no tool `{}`.{}",
+                call.tool,
+                self.near(&call.tool)
+            ));
         };
         if !call.args.is_object() {
-            return Done::failed("The arguments are not a JSON object; call again with valid ones.");
+            return Done::failed(
+                "The arguments are not a JSON object; call again with valid ones.",
+            );
         }
         let (live, pieces) = mpsc::channel(256);
         let scope = Scope {
@@ -104,16 +132,23 @@ impl Toolbox {
         };
         let show = show_live(work, call, pieces);
         let ((), done) = tokio::join!(show, tool.call(scope, call.args.clone()));
-        Done { text: head_and_tail(&mask(&done.text), RESULT), detail: masked(done.detail), ..done }
+        Done {
+            text: head_and_tail(&mask(&done.text), RESULT),
+            detail: masked(done.detail),
+            ..done
+        }
     }
 
     /// A hint for a name that is nearly right.
     fn near(&self, name: &str) -> String {
-        let best = self.tools.keys().max_by(|a, b| {
-            strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
-        });
+        let best = self
+            .tools
+            .keys()
+            .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
         match best {
-            Some(best) if strsim::jaro_winkler(best, name) > 0.8 => format!(" Did you mean `{best}`?"),
+            Some(best) if strsim::jaro_winkler(best, name) > 0.8 => {
+                format!(" Did you mean `{best}`?")
+            }
             _ => String::new(),
         }
     }
@@ -136,11 +171,18 @@ fn masked(detail: Value) -> Value {
     let text = detail.to_string();
     match mask(&text) {
         std::borrow::Cow::Borrowed(_) => detail,
-        std::borrow::Cow::Owned(clean) => serde_json::from_str(&clean).unwrap_or(Value::String(clean)),
+        std::borrow::Cow::Owned(clean) => {
+            serde_json::from_str(&clean).unwrap_or(Value::String(clean))
+        }
     }
 }
 
-async fn write(work: &Work, (step, call): (StepId, &Call), done: &Done, took_ms: u64) -> Result<()> {
+async fn write(
+    work: &Work,
+    (step, call): (StepId, &Call),
+    done: &Done,
+    took_ms: u64,
+) -> Result<()> {
     let (session, now) = (work.turn.session, work.core.parts.clock.now());
     let frame = Body::ToolFinished {
         turn_id: work.turn.id,
@@ -150,7 +192,12 @@ async fn write(work: &Work, (step, call): (StepId, &Call), done: &Done, took_ms:
         output: done.detail.clone(),
         duration_ms: took_ms,
     };
-    tracing::info!(tool = call.tool, status = done.status.as_str(), duration_ms = took_ms, "tool ended");
+    tracing::info!(
+        tool = call.tool,
+        status = done.status.as_str(),
+        duration_ms = took_ms,
+        "tool ended"
+    );
     let done = done.clone();
     work.core
         .parts

@@ -55,7 +55,9 @@ pub(super) fn of(c: &Connection, id: MessageId) -> Result<Option<Trace>> {
         Some(turn) => turns::get(c, turn)?.map_or(id, |t| t.message),
         None => id,
     };
-    let Some(asked) = inbox::get(c, id)? else { return Ok(None) };
+    let Some(asked) = inbox::get(c, id)? else {
+        return Ok(None);
+    };
     let (state, ended) = inbox::state(c, id)?.unwrap_or_default();
     let mut stages = vec![Stage {
         stage: "inbox",
@@ -98,17 +100,34 @@ fn step(step: Step) -> Stage {
     let took = step.finished_at.map(|at| between(step.started_at, at));
     let first = step.first_token_at.map(|at| between(step.started_at, at));
     let (stage, name, detail) = match step.kind {
-        StepKind::Model { name, calls, usage, .. } => {
+        StepKind::Model {
+            name, calls, usage, ..
+        } => {
             let calls: Vec<String> = calls.into_iter().map(|c| c.tool).collect();
-            ("model", name, json!({ "usage": usage, "first_token_ms": first, "calls": calls }))
+            (
+                "model",
+                name,
+                json!({ "usage": usage, "first_token_ms": first, "calls": calls }),
+            )
         }
         StepKind::Tool { call, output, .. } => {
             let output = crate::types::text::shorten(&output, 400);
-            ("tool", call.tool, json!({ "call_id": call.id, "input": call.args, "output": output }))
+            (
+                "tool",
+                call.tool,
+                json!({ "call_id": call.id, "input": call.args, "output": output }),
+            )
         }
     };
     let status = step.status.as_str().to_owned();
-    Stage { stage, name, status, at: step.started_at, duration_ms: took, detail }
+    Stage {
+        stage,
+        name,
+        status,
+        at: step.started_at,
+        duration_ms: took,
+        detail,
+    }
 }
 
 fn delivery(c: &Connection, answer: &messages::Message) -> Result<Vec<Stage>> {

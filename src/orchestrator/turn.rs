@@ -60,15 +60,24 @@ pub(super) struct Claim {
 }
 
 /// Answers the next message of a session. `false` if none waits.
-pub(super) async fn next(core: &Arc<Core>, session: SessionId, stop: &CancellationToken) -> Result<bool> {
+pub(super) async fn next(
+    core: &Arc<Core>,
+    session: SessionId,
+    stop: &CancellationToken,
+) -> Result<bool> {
     let toolbox = Toolbox::now(core);
     let again = toolbox.idempotent();
     let now = core.parts.clock.now();
-    let claim = core.parts.store.write(move |tx| match turns::running(tx, session)? {
-        Some(turn) => resume::claim(tx, turn, &again, now),
-        None => claim(tx, session, now),
-    });
-    let Some(claim) = claim.await? else { return Ok(false) };
+    let claim = core
+        .parts
+        .store
+        .write(move |tx| match turns::running(tx, session)? {
+            Some(turn) => resume::claim(tx, turn, &again, now),
+            None => claim(tx, session, now),
+        });
+    let Some(claim) = claim.await? else {
+        return Ok(false);
+    };
     let span = tracing::info_span!("turn", turn_id = %claim.turn.id, message_id = %claim.asked.id);
     let cancel = CancellationToken::new();
     core.running().insert(claim.turn.id, cancel.clone());
@@ -90,7 +99,9 @@ pub(super) async fn next(core: &Arc<Core>, session: SessionId, stop: &Cancellati
 
 /// Takes the oldest message that waits, and begins its turn with its first model call.
 fn claim(tx: &Tx<'_>, session: SessionId, now: crate::types::Timestamp) -> Result<Option<Claim>> {
-    let Some(asked) = inbox::next(tx, session)? else { return Ok(None) };
+    let Some(asked) = inbox::next(tx, session)? else {
+        return Ok(None);
+    };
     let turn = Turn {
         id: TurnId::new(),
         session,
@@ -109,9 +120,22 @@ fn claim(tx: &Tx<'_>, session: SessionId, now: crate::types::Timestamp) -> Resul
     messages::set_turn(tx, asked.id, turn.id)?;
     let open = StepId::new();
     turns::start_model(tx, turn.id, (open, 0), now)?;
-    tx.show(session, Body::Started { turn_id: turn.id, message_id: asked.id, attempt: 1 })?;
+    tx.show(
+        session,
+        Body::Started {
+            turn_id: turn.id,
+            message_id: asked.id,
+            attempt: 1,
+        },
+    )?;
     let place = place(tx, &asked)?;
-    Ok(Some(Claim { turn, asked, place, steps: Vec::new(), open: Some(open) }))
+    Ok(Some(Claim {
+        turn,
+        asked,
+        place,
+        steps: Vec::new(),
+        open: Some(open),
+    }))
 }
 
 /// Where and for whom a message is answered.
@@ -156,7 +180,14 @@ async fn answer(work: &mut Work) -> Result<()> {
         Ok(context) => context,
         Err(error) => {
             tracing::error!(%error, "the context could not be read");
-            return closing::failed(work, ("STORE", "I could not read this conversation from the database.")).await;
+            return closing::failed(
+                work,
+                (
+                    "STORE",
+                    "I could not read this conversation from the database.",
+                ),
+            )
+            .await;
         }
     };
     let unfinished = work.unfinished_calls();
@@ -168,7 +199,7 @@ async fn answer(work: &mut Work) -> Result<()> {
         let last = work.limit();
         work.open_step().await?;
         let request = work.request(&context, last);
-        let patience = Duration::from_secs(work.core.parts.turns.max_seconds) + GRACE;
+        let patience = Duration::from_secs(work.core.parts.live().turns.max_seconds) + GRACE;
         let reply = tokio::time::timeout(patience, model::ask(work, &request)).await;
         match reply.unwrap_or_else(|_| Reply::Failed("TIMEOUT", model::too_slow(patience))) {
             Reply::Said(mut said, about) => {
@@ -197,8 +228,12 @@ pub(super) enum Limit {
 impl Work {
     /// The ceiling that this turn has reached, if any.
     fn limit(&self) -> Option<Limit> {
-        let limits = &self.core.parts.turns;
-        let asked = self.steps.iter().filter(|s| matches!(s.kind, StepKind::Model { .. })).count();
+        let limits = &self.core.parts.live().turns;
+        let asked = self
+            .steps
+            .iter()
+            .filter(|s| matches!(s.kind, StepKind::Model { .. }))
+            .count();
         let took = self.core.parts.clock.now().since(self.turn.started_at);
         if asked >= limits.max_steps as usize {
             Some(Limit::Steps)
@@ -219,7 +254,9 @@ impl Work {
             let (id, turn, ordinal) = (StepId::new(), self.turn.id, self.next_ordinal());
             let now = self.core.parts.clock.now();
             let store = &self.core.parts.store;
-            store.write(move |tx| turns::start_model(tx, turn, (id, ordinal), now)).await?;
+            store
+                .write(move |tx| turns::start_model(tx, turn, (id, ordinal), now))
+                .await?;
             self.open = Some(id);
         }
         Ok(())
@@ -230,13 +267,20 @@ impl Work {
         let mut messages = context.past.clone();
         messages.extend(context::said_in(&self.steps));
         if let Some(limit) = last {
-            messages.push(Message::User { text: closing::last_word(limit), images: Vec::new() });
+            messages.push(Message::User {
+                text: closing::last_word(limit),
+                images: Vec::new(),
+            });
         }
         Request {
             system: context.system.clone(),
             messages,
-            tools: if last.is_some() { Vec::new() } else { self.toolbox.specs(self.by_command()) },
-            max_output_tokens: self.core.parts.turns.max_output_tokens,
+            tools: if last.is_some() {
+                Vec::new()
+            } else {
+                self.toolbox.specs(self.by_command())
+            },
+            max_output_tokens: self.core.parts.live().turns.max_output_tokens,
             model: None,
         }
     }
@@ -266,8 +310,19 @@ impl Work {
     }
 
     /// What a model call took, as a row.
-    pub(super) fn spent(&self, step: StepId, said: &Said, about: &crate::providers::About) -> Spent {
-        let cost = self.core.parts.providers.price(about, &about.model).map(|p| p.of(said.usage));
+    pub(super) fn spent(
+        &self,
+        step: StepId,
+        said: &Said,
+        about: &crate::providers::About,
+    ) -> Spent {
+        let cost = self
+            .core
+            .parts
+            .live()
+            .providers
+            .price(about, &about.model)
+            .map(|p| p.of(said.usage));
         Spent {
             step,
             turn: self.turn.id,
@@ -282,13 +337,22 @@ impl Work {
     }
 
     /// One transaction: what the model said, what it took, and that its calls begin.
-    async fn record(&mut self, said: Said, about: &crate::providers::About) -> Result<Vec<(StepId, Call)>> {
-        let Some(id) = self.open.take() else { return Ok(Vec::new()) };
+    async fn record(
+        &mut self,
+        said: Said,
+        about: &crate::providers::About,
+    ) -> Result<Vec<(StepId, Call)>> {
+        let Some(id) = self.open.take() else {
+            return Ok(Vec::new());
+        };
         let spent = self.spent(id, &said, about);
         self.steps.push(self.said_step(id, &said));
         let first = self.next_ordinal();
-        let calls: Vec<(StepId, Call)> =
-            said.calls.iter().map(|call| (StepId::new(), call.clone())).collect();
+        let calls: Vec<(StepId, Call)> = said
+            .calls
+            .iter()
+            .map(|call| (StepId::new(), call.clone()))
+            .collect();
         let (turn, session) = (self.turn.id, self.turn.session);
         let now = self.core.parts.clock.now();
         let begun = calls.clone();
@@ -326,7 +390,10 @@ impl Work {
 
     /// Calls that began before a restart and may run again.
     fn unfinished_calls(&self) -> Vec<(StepId, Call)> {
-        let running = self.steps.iter().filter(|s| s.status == CallStatus::Running);
+        let running = self
+            .steps
+            .iter()
+            .filter(|s| s.status == CallStatus::Running);
         running
             .filter_map(|step| match &step.kind {
                 StepKind::Tool { call, .. } => Some((step.id, call.clone())),
@@ -342,7 +409,9 @@ impl Work {
         }
         let finished = self.toolbox.run(self, calls).await?;
         for (id, done) in finished {
-            let Some(step) = self.steps.iter_mut().find(|s| s.id == id) else { continue };
+            let Some(step) = self.steps.iter_mut().find(|s| s.id == id) else {
+                continue;
+            };
             step.status = done.status;
             if let StepKind::Tool { output, detail, .. } = &mut step.kind {
                 *output = done.text;

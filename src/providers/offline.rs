@@ -43,6 +43,13 @@ impl Offline {
     }
 }
 
+/// Whether a message is a request that this provider carries out with certainty, so that it can stand
+/// in for a model that does not answer.
+pub fn is_certain(text: &str) -> bool {
+    let plan = phrases::plan(text, &Clock::system(), &Request::default());
+    is_command(text) || matches!(plan, Some(Plan::Call { .. }))
+}
+
 /// What it makes of a message.
 #[derive(Debug, PartialEq)]
 enum Plan {

@@ -93,10 +93,20 @@ ollama: # found by itself when it runs on this machine
 
     fn new(name: &str, config: Config, http: &Http) -> Result<Self, String> {
         let own = || BASE.parse::<Url>().map_err(|e| e.to_string());
+        let mut base = config.base_url.map_or_else(own, |base| Ok(base.0))?;
+        // People copy the address of its OpenAI dialect.
+        if base.path().trim_end_matches('/').ends_with("/v1") {
+            let path = base
+                .path()
+                .trim_end_matches('/')
+                .trim_end_matches("/v1")
+                .to_owned();
+            base.set_path(&path);
+        }
         Ok(Self {
             peer: Peer {
                 name: name.to_owned(),
-                base: config.base_url.map_or_else(own, |base| Ok(base.0))?,
+                base,
                 stall: Duration::from_secs(config.stall_timeout_sec.max(1)),
                 http: http.clone(),
             },

@@ -38,12 +38,17 @@ pub enum WhenError {
 const TEN_YEARS: i64 = 3653 * 24 * 3600;
 
 static SPAN: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"^(?:and\s+|,\s*)?(\d{1,6}|an?|one|two|three|five|ten|half an)\s*(seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w)\b\s*").ok()
+    Regex::new(r"^(?:and\s+|,\s*)?(\d{1,6}|half an|a couple of|a few|[a-z]+)\s*(seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w)\b\s*").ok()
 });
-static CLOCK: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"^(?:at\s+)?(\d{1,2})(?:[:.](\d{2}))?(?::(\d{2}))?\s*(am|pm|a\.m\.|p\.m\.|o'clock)?$").ok());
-static DATE: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"^(?:on\s+)?(\d{4})-(\d{1,2})-(\d{1,2})(?:[t\s]+|,\s*)?(.*)$").ok());
+static CLOCK: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r"^(?:at\s+)?(\d{1,2})(?:[:.](\d{2}))?(?::(\d{2}))?\s*(am|pm|a\.m\.|p\.m\.|o'clock)?$",
+    )
+    .ok()
+});
+static DATE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"^(?:on\s+)?(\d{4})-(\d{1,2})-(\d{1,2})(?:[t\s]+|,\s*)?(.*)$").ok()
+});
 static EVERY_N: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^every\s+(\d{1,2})\s*(minutes?|mins?|m|hours?|hrs?|h)$").ok());
 
@@ -55,7 +60,10 @@ impl When {
         if let Ok(at) = DateTime::parse_from_rfc3339(text.trim()) {
             return future(at.with_timezone(&Utc).into(), now, text);
         }
-        if let Some(rest) = plain.strip_prefix("in ") {
+        if let Some(rest) = plain
+            .strip_prefix("in ")
+            .or_else(|| plain.strip_prefix("after "))
+        {
             let seconds = span(rest).ok_or_else(unclear)?;
             return Self::after(seconds, now);
         }
@@ -121,16 +129,44 @@ fn span(text: &str) -> Option<i64> {
         };
         seconds += match found.get(1)?.as_str() {
             "half an" => unit / 2,
-            "a" | "an" | "one" => unit,
-            "two" => 2 * unit,
-            "three" => 3 * unit,
-            "five" => 5 * unit,
-            "ten" => 10 * unit,
-            number => number.parse::<i64>().ok()?.checked_mul(unit)?,
+            number => count(number)?.checked_mul(unit)?,
         };
         rest = rest.get(found.get(0)?.end()..)?;
     }
     (seconds > 0).then_some(seconds)
+}
+
+/// A number in digits or as a word.
+fn count(text: &str) -> Option<i64> {
+    const WORDS: [(&str, i64); 22] = [
+        ("a", 1),
+        ("an", 1),
+        ("one", 1),
+        ("two", 2),
+        ("a couple of", 2),
+        ("three", 3),
+        ("a few", 3),
+        ("four", 4),
+        ("five", 5),
+        ("six", 6),
+        ("seven", 7),
+        ("eight", 8),
+        ("nine", 9),
+        ("ten", 10),
+        ("eleven", 11),
+        ("twelve", 12),
+        ("fifteen", 15),
+        ("twenty", 20),
+        ("thirty", 30),
+        ("forty", 40),
+        ("sixty", 60),
+        ("ninety", 90),
+    ];
+    let word = WORDS
+        .iter()
+        .find(|(word, _)| *word == text)
+        .map(|(_, n)| *n);
+    word.or_else(|| text.parse().ok())
 }
 
 /// "every day at 9", "every monday at 8:30", "every 15 minutes", "hourly" as a cron expression.
@@ -138,10 +174,13 @@ fn repeated(text: &str) -> Option<String> {
     match text {
         "hourly" | "every hour" => return Some("0 * * * *".to_owned()),
         "every minute" => return Some("* * * * *".to_owned()),
+        "every morning" => return repeated("every day at 8"),
+        "every evening" => return repeated("every day at 19"),
+        "daily" => return repeated("every day at 9"),
         _ => {}
     }
     if let Some(found) = EVERY_N.as_ref()?.captures(text) {
-        let n: u32 = found.get(1)?.as_str().parse().ok()?;
+        let n = count(found.get(1)?.as_str())?;
         let minutes = found.get(2)?.as_str().starts_with('m');
         return match (n, minutes) {
             (1..=59, true) => Some(format!("*/{n} * * * *")),
@@ -149,8 +188,13 @@ fn repeated(text: &str) -> Option<String> {
             _ => None,
         };
     }
-    let rest = text.strip_prefix("every ").or_else(|| text.strip_prefix("daily").map(|_| text))?;
-    let (day, at) = rest.split_once(" at ").or_else(|| rest.split_once(' ')).unwrap_or((rest, "9"));
+    let rest = text
+        .strip_prefix("every ")
+        .or_else(|| text.strip_prefix("daily").map(|_| text))?;
+    let (day, at) = rest
+        .split_once(" at ")
+        .or_else(|| rest.split_once(' '))
+        .unwrap_or((rest, "9"));
     let days = match day.trim() {
         "day" | "daily" => "*".to_owned(),
         "weekday" | "workday" => "1-5".to_owned(),
@@ -161,16 +205,52 @@ fn repeated(text: &str) -> Option<String> {
     Some(time.format("%-M %-H * * ").to_string() + &days)
 }
 
+/// Parts of a day, as the hour that is meant.
+fn part_of_day(text: &str) -> Option<NaiveTime> {
+    let hour = match text.trim() {
+        "morning" => 9,
+        "afternoon" => 15,
+        "evening" => 19,
+        "night" => 21,
+        _ => return None,
+    };
+    NaiveTime::from_hms_opt(hour, 0, 0)
+}
+
+/// "at 9 tomorrow" as "tomorrow at 9".
+fn turned(text: &str) -> Option<String> {
+    let at = text.strip_prefix("at ")?;
+    let (time, day) = at.split_once(' ')?;
+    let (time, day) = match day.split_once(' ') {
+        Some((half @ ("am" | "pm"), rest)) => (format!("{time}{half}"), rest),
+        Some(("o'clock", rest)) => (time.to_owned(), rest),
+        _ => (time.to_owned(), day),
+    };
+    clock(&time)?;
+    Some(format!("{day} at {time}"))
+}
+
 /// A point in time: "18:30", "tomorrow at 9", "friday", "2027-01-31 at 12:00".
 fn moment(text: &str, now: DateTime<Tz>) -> Option<DateTime<Tz>> {
     let zone = now.timezone();
-    let local = |day: NaiveDate, time: NaiveTime| zone.from_local_datetime(&day.and_time(time)).earliest();
-    let time_of = |text: &str| if text.trim().is_empty() { clock("9") } else { clock(text) };
+    let local =
+        |day: NaiveDate, time: NaiveTime| zone.from_local_datetime(&day.and_time(time)).earliest();
+    let time_of = |text: &str| match text.trim() {
+        "" => clock("9"),
+        text => part_of_day(text).or_else(|| clock(text)),
+    };
+    if let Some(at) = text.strip_prefix("tonight") {
+        let at = if at.is_empty() { "at 20:00" } else { at };
+        return local(now.date_naive(), time_of(at)?);
+    }
     if let Some(found) = DATE.as_ref()?.captures(text) {
         return local(date(&found)?, time_of(found.get(4)?.as_str())?);
     }
     if let Some(rest) = text.strip_prefix("tomorrow") {
-        return local(now.date_naive().checked_add_days(Days::new(1))?, time_of(rest)?);
+        return local(
+            now.date_naive().checked_add_days(Days::new(1))?,
+            time_of(rest)?,
+        );
     }
     if let Some(rest) = text.strip_prefix("today") {
         return local(now.date_naive(), time_of(rest)?);
@@ -184,13 +264,19 @@ fn moment(text: &str, now: DateTime<Tz>) -> Option<DateTime<Tz>> {
             local(now.date_naive().checked_add_days(Days::new(1))?, time)
         };
     }
-    let text = text.strip_prefix("on ").or_else(|| text.strip_prefix("next ")).unwrap_or(text);
+    if let Some(turned) = turned(text) {
+        return moment(&turned, now);
+    }
+    let prefixes = ["on ", "next ", "this "];
+    let text = prefixes.iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
     let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
     let wanted = weekday(name)?;
     let time = time_of(rest)?;
     let ahead = (7 + wanted.num_days_from_monday() - now.weekday().num_days_from_monday()) % 7;
     let day = now.date_naive().checked_add_days(Days::new(ahead.into()))?;
-    local(day, time).filter(|at| *at > now).or_else(|| local(day.checked_add_days(Days::new(7))?, time))
+    local(day, time)
+        .filter(|at| *at > now)
+        .or_else(|| local(day.checked_add_days(Days::new(7))?, time))
 }
 
 fn date(found: &Captures<'_>) -> Option<NaiveDate> {
@@ -207,7 +293,11 @@ fn clock(text: &str) -> Option<NaiveTime> {
         _ => {}
     }
     let found = CLOCK.as_ref()?.captures(text)?;
-    let number = |n: usize| found.get(n).map_or(Some(0), |m| m.as_str().parse::<u32>().ok());
+    let number = |n: usize| {
+        found
+            .get(n)
+            .map_or(Some(0), |m| m.as_str().parse::<u32>().ok())
+    };
     let (hour, minute, second) = (number(1)?, number(2)?, number(3)?);
     let hour = match found.get(4).and_then(|m| m.as_str().chars().next()) {
         Some('p') if (1..12).contains(&hour) => hour + 12,
@@ -219,7 +309,10 @@ fn clock(text: &str) -> Option<NaiveTime> {
 }
 
 fn weekday(name: &str) -> Option<Weekday> {
-    let name = name.strip_suffix('s').filter(|n| n.ends_with("day")).unwrap_or(name);
+    let name = name
+        .strip_suffix('s')
+        .filter(|n| n.ends_with("day"))
+        .unwrap_or(name);
     Weekday::from_str(name).ok()
 }
 
@@ -237,7 +330,11 @@ mod tests {
     fn berlin(text: &str) -> Result<String, WhenError> {
         let zone = chrono_tz::Europe::Berlin;
         Ok(match When::parse(text, now(), zone)? {
-            When::At(at) => at.utc().with_timezone(&zone).format("%m-%d %H:%M:%S").to_string(),
+            When::At(at) => at
+                .utc()
+                .with_timezone(&zone)
+                .format("%m-%d %H:%M:%S")
+                .to_string(),
             When::Every(cron) => cron,
         })
     }
@@ -266,6 +363,18 @@ mod tests {
             ("on 2026-12-24", "12-24 09:00:00"),
             ("2026-11-21T20:00:00Z", "11-21 21:00:00"),
             ("at noon", "11-22 12:00:00"),
+            ("after two days", "11-23 14:00:00"),
+            ("in a few minutes", "11-21 14:03:00"),
+            ("in 2h 30m", "11-21 16:30:00"),
+            ("tomorrow morning", "11-22 09:00:00"),
+            ("at 9 tomorrow", "11-22 09:00:00"),
+            ("at 6 pm tomorrow", "11-22 18:00:00"),
+            ("at 18:30 on friday", "11-27 18:30:00"),
+            ("tonight", "11-21 20:00:00"),
+            ("next thurs at noon", "11-26 12:00:00"),
+            ("every two hours", "0 */2 * * *"),
+            ("daily at 7", "0 7 * * *"),
+            ("every morning", "0 8 * * *"),
             ("every day at 7:30", "30 7 * * *"),
             ("every monday at 8", "0 8 * * 1"),
             ("every weekday at 9am", "0 9 * * 1-5"),
@@ -278,18 +387,34 @@ mod tests {
 
     #[test]
     fn what_is_not_certain_is_not_guessed() {
-        for text in ["", "soon", "in a bit", "in 5", "at 25:00", "13pm", "tomorrow-ish", "every blue moon", "in -5 minutes", "every 90 minutes"] {
+        for text in [
+            "",
+            "soon",
+            "in a bit",
+            "in 5",
+            "at 25:00",
+            "13pm",
+            "tomorrow-ish",
+            "every blue moon",
+            "in -5 minutes",
+            "every 90 minutes",
+        ] {
             assert!(matches!(berlin(text), Err(WhenError::Unclear(_))), "{text}");
         }
-        assert!(matches!(berlin("2020-01-01 at 10:00"), Err(WhenError::Past(_))));
+        assert!(matches!(
+            berlin("2020-01-01 at 10:00"),
+            Err(WhenError::Past(_))
+        ));
         assert!(matches!(berlin("in 999999 weeks"), Err(WhenError::Far)));
     }
 
     #[test]
     fn a_fixed_time_fires_once_over_both_changes_of_the_clock() {
         let fires = |cron: &str, from: &str| -> Vec<String> {
-            let mut at: Timestamp =
-                DateTime::parse_from_rfc3339(from).unwrap().with_timezone(&Utc).into();
+            let mut at: Timestamp = DateTime::parse_from_rfc3339(from)
+                .unwrap()
+                .with_timezone(&Utc)
+                .into();
             let mut all = Vec::new();
             for _ in 0..3 {
                 at = next_slot(cron, "Europe/Berlin", at).unwrap();
@@ -299,10 +424,18 @@ mod tests {
         };
         // 2026-10-25 03:00 becomes 02:00: 02:30 is there twice and fires once.
         let autumn = fires("30 2 * * *", "2026-10-24T12:00:00Z");
-        assert_eq!(autumn.iter().filter(|t| t.starts_with("25")).count(), 1, "{autumn:?}");
+        assert_eq!(
+            autumn.iter().filter(|t| t.starts_with("25")).count(),
+            1,
+            "{autumn:?}"
+        );
         // 2027-03-28 02:00 becomes 03:00: 02:30 does not exist and fires all the same.
         let spring = fires("30 2 * * *", "2027-03-27T12:00:00Z");
-        assert_eq!(spring.iter().filter(|t| t.starts_with("28")).count(), 1, "{spring:?}");
+        assert_eq!(
+            spring.iter().filter(|t| t.starts_with("28")).count(),
+            1,
+            "{spring:?}"
+        );
     }
 
     proptest! {

@@ -71,9 +71,34 @@ pub fn before_turn(c: &Connection, session: SessionId, turn: crate::types::TurnI
     let sql = "SELECT seq - 1 FROM frames WHERE session_id = ?1
                AND json_extract(body, '$.type') = 'turn.started'
                AND json_extract(body, '$.turn_id') = ?2 ORDER BY seq DESC LIMIT 1";
-    let found = c.prepare_cached(sql)?.query_row(params![session, turn], |row| row.get(0));
+    let found = c
+        .prepare_cached(sql)?
+        .query_row(params![session, turn], |row| row.get(0));
     match rusqlite::OptionalExtension::optional(found)? {
         Some(seq) => Ok(seq),
         None => last_of(c, session),
     }
+}
+
+/// The frame that told of a message.
+pub fn of_message(
+    c: &Connection,
+    session: SessionId,
+    message: crate::types::MessageId,
+) -> Result<Option<Frame>> {
+    let sql = "SELECT seq, body FROM frames WHERE session_id = ?1
+               AND json_extract(body, '$.type') = 'message.accepted'
+               AND json_extract(body, '$.message_id') = ?2 LIMIT 1";
+    let mut query = c.prepare_cached(sql)?;
+    let mut rows = query.query(params![session, message])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let body: String = row.get(1)?;
+    let seq = row.get(0)?;
+    Ok(serde_json::from_str(&body).ok().map(|body| Frame {
+        seq,
+        session_id: session,
+        body,
+    }))
 }

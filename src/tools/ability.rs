@@ -65,13 +65,18 @@ impl crate::skills::run::Abilities for Abilities {
             "schedule.cancel" => {
                 let Id { id } = read(params)?;
                 let gone = self.schedules.remove(Some(self.place.user), &id).await;
-                gone.map(|s| json!({ "id": s.id, "text": s.input })).map_err(|e| e.to_string())
+                gone.map(|s| json!({ "id": s.id, "text": s.input }))
+                    .map_err(|e| e.to_string())
             }
             "memory.search" => self.search(read(params)?).await,
             "memory.add" => {
                 let Text { text } = read(params)?;
-                let kept = self.memory.add(self.place.person, &text, self.message).await;
-                kept.map(|fact| json!({ "id": fact.id, "text": fact.text })).map_err(|e| e.to_string())
+                let kept = self
+                    .memory
+                    .add(self.place.person, &text, self.message)
+                    .await;
+                kept.map(|fact| json!({ "id": fact.id, "text": fact.text }))
+                    .map_err(|e| e.to_string())
             }
             other => Err(format!("`{other}` is not an ability of this version")),
         }
@@ -83,7 +88,11 @@ impl Abilities {
         if wanted.text.trim().is_empty() {
             return Err("there is nothing to remind of".to_owned());
         }
-        let job = Job { kind: Kind::Reminder, skill: None, input: wanted.text.trim().into() };
+        let job = Job {
+            kind: Kind::Reminder,
+            skill: None,
+            input: wanted.text.trim().into(),
+        };
         let made = self.schedules.add(&self.place, job, &wanted.when).await;
         let made = made.map_err(|e| e.to_string())?;
         Ok(json!({
@@ -97,7 +106,11 @@ impl Abilities {
     }
 
     async fn reminders(&self) -> Result<Value, String> {
-        let found = self.schedules.list(Some(self.place.user)).await.map_err(|e| e.to_string())?;
+        let found = self
+            .schedules
+            .list(Some(self.place.user))
+            .await
+            .map_err(|e| e.to_string())?;
         let shown = found.iter().map(|s| {
             json!({ "id": s.id, "text": s.input, "at": s.next_at, "cron": s.cron,
                     "shown": s.next_at.map(|at| self.schedules.show(at)) })
@@ -113,7 +126,11 @@ impl Abilities {
             except_session: None,
             limit: 10,
         };
-        let hits = self.memory.search(search).await.map_err(|e| e.to_string())?;
+        let hits = self
+            .memory
+            .search(search)
+            .await
+            .map_err(|e| e.to_string())?;
         Ok(json!({ "hits": hits }))
     }
 }

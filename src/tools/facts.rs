@@ -1,6 +1,6 @@
 //! Keeping, finding and forgetting facts.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -24,7 +24,11 @@ struct Facts {
 }
 
 fn make(kit: &Kit, action: Action) -> Arc<dyn Tool> {
-    Arc::new(Facts { action, memory: kit.memory.clone(), schedules: kit.schedules.clone() })
+    Arc::new(Facts {
+        action,
+        memory: kit.memory.clone(),
+        schedules: kit.schedules.clone(),
+    })
 }
 
 pub(super) fn remember(kit: &Kit) -> Arc<dyn Tool> {
@@ -83,7 +87,11 @@ impl Tool for Facts {
                 json!({ "type": "object", "properties": {} }),
             ),
         };
-        ToolSpec { name: name.to_owned(), description: description.to_owned(), input_schema }
+        ToolSpec {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            input_schema,
+        }
     }
 
     fn for_models(&self) -> bool {
@@ -116,9 +124,16 @@ impl Facts {
         if text.trim().is_empty() {
             return Err(Done::failed("there is nothing to remember"));
         }
-        let kept = self.memory.add(scope.place.person, &text, scope.message).await;
+        let kept = self
+            .memory
+            .add(scope.place.person, &text, scope.message)
+            .await;
         let fact = kept.map_err(|e| broken(&e))?;
-        Ok(Done::text(format!("Remembered: {} ({})", fact.text, short(&fact.id))))
+        Ok(Done::text(format!(
+            "Remembered: {} ({})",
+            fact.text,
+            short(&fact.id)
+        )))
     }
 
     async fn recall(&self, scope: &Scope, args: Value) -> Result<Done, Done> {
@@ -141,24 +156,36 @@ impl Facts {
                 "fact" => format!("kept fact {}", short(&hit.id)),
                 _ => format!("you said, {at}"),
             };
-            // Writing to a String cannot fail.
-            drop(write!(text, "\n- {} *({source})*", hit.text));
+            text.push_str(&format!("\n- {} *({source})*", hit.text));
         }
         let detail = json!({ "text": text, "hits": hits });
-        Ok(Done { detail, ..Done::text(text) })
+        Ok(Done {
+            detail,
+            ..Done::text(text)
+        })
     }
 
     async fn forget(&self, scope: &Scope, args: Value) -> Result<Done, Done> {
         let Id { id } = arguments(args)?;
-        let gone = self.memory.forget(scope.place.person, &id).await.map_err(|e| broken(&e))?;
+        let gone = self
+            .memory
+            .forget(scope.place.person, &id)
+            .await
+            .map_err(|e| broken(&e))?;
         Ok(match gone {
             Some(fact) => Done::text(format!("Forgotten: {}", fact.text)),
-            None => Done::failed(format!("There is no kept fact {id}; `/memory list` shows them.")),
+            None => Done::failed(format!(
+                "There is no kept fact {id}; `/memory list` shows them."
+            )),
         })
     }
 
     async fn list(&self, scope: &Scope) -> Result<Done, Done> {
-        let facts = self.memory.list(scope.place.person, 100).await.map_err(|e| broken(&e))?;
+        let facts = self
+            .memory
+            .list(scope.place.person, 100)
+            .await
+            .map_err(|e| broken(&e))?;
         if facts.is_empty() {
             return Ok(Done::text(
                 "I keep no facts about you yet. Say “remember that …” and I will.",
@@ -166,9 +193,12 @@ impl Facts {
         }
         let mut text = "What I keep:\n".to_owned();
         for fact in &facts {
-            drop(write!(text, "\n- {} `{}`", fact.text, short(&fact.id)));
+            text.push_str(&format!("\n- {} `{}`", fact.text, short(&fact.id)));
         }
         text.push_str("\n\n`/memory forget ID` forgets one.");
-        Ok(Done { detail: json!({ "text": text, "facts": facts }), ..Done::text(text) })
+        Ok(Done {
+            detail: json!({ "text": text, "facts": facts }),
+            ..Done::text(text)
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! Instruction skills: read on demand, so that only their names stand in every prompt.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -21,11 +21,15 @@ struct List {
 }
 
 pub(super) fn read(kit: &Kit) -> Arc<dyn Tool> {
-    Arc::new(Read { catalog: kit.catalog.clone() })
+    Arc::new(Read {
+        catalog: kit.catalog.clone(),
+    })
 }
 
 pub(super) fn list(kit: &Kit) -> Arc<dyn Tool> {
-    Arc::new(List { catalog: kit.catalog.clone() })
+    Arc::new(List {
+        catalog: kit.catalog.clone(),
+    })
 }
 
 #[derive(Deserialize)]
@@ -56,15 +60,21 @@ impl Tool for Read {
             return Done::failed(format!("There is no skill `{name}`."));
         };
         if skill.state != State::Trusted {
-            return Done::failed(format!("The skill `{name}` is {}: {}", skill.state.as_str(), skill.reason));
+            return Done::failed(format!(
+                "The skill `{name}` is {}: {}",
+                skill.state.as_str(),
+                skill.reason
+            ));
         }
         let mut text = skill.body.clone();
         let files = skill.files();
         if !files.is_empty() {
-            // Writing to a String cannot fail.
-            drop(write!(text, "\n\nFiles of this skill: {}", files.join(", ")));
+            text.push_str(&format!("\n\nFiles of this skill: {}", files.join(", ")));
         }
-        Done { detail: json!({ "text": text }), ..Done::text(text) }
+        Done {
+            detail: json!({ "text": text }),
+            ..Done::text(text)
+        }
     }
 }
 
@@ -89,7 +99,9 @@ impl Tool for List {
     async fn call(&self, _scope: Scope, _args: Value) -> Done {
         let skills = self.catalog.snapshot();
         if skills.is_empty() {
-            return Done::text("There are no skills. Put a folder with a SKILL.md into the skills directory.");
+            return Done::text(
+                "There are no skills. Put a folder with a SKILL.md into the skills directory.",
+            );
         }
         let mut text = String::new();
         for skill in skills.iter() {
@@ -99,7 +111,7 @@ impl Tool for List {
                 other => format!(" *({}: {})*", other.as_str(), skill.reason),
             };
             let about = crate::types::text::shorten(&skill.manifest.description, 160);
-            drop(writeln!(text, "- {emoji} **{}** – {about}{state}", skill.name));
+            text.push_str(&format!("- {emoji} **{}** – {about}{state}\n", skill.name));
         }
         text.push_str("\n`/run SKILL …` runs one.");
         Done::text(text)

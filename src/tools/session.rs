@@ -17,7 +17,10 @@ struct BeginNew {
 }
 
 pub(super) fn begin_new(kit: &Kit) -> Arc<dyn Tool> {
-    Arc::new(BeginNew { store: kit.store.clone(), clock: kit.clock.clone() })
+    Arc::new(BeginNew {
+        store: kit.store.clone(),
+        clock: kit.clock.clone(),
+    })
 }
 
 #[async_trait]

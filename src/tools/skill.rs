@@ -25,9 +25,14 @@ struct SkillTool {
 /// Every executable skill that may run now.
 pub fn usable(kit: &Kit) -> Vec<Arc<dyn Tool>> {
     let skills = kit.catalog.snapshot();
-    let runs = skills.iter().filter(|s| s.state == State::Trusted && s.is_executable());
+    let runs = skills
+        .iter()
+        .filter(|s| s.state == State::Trusted && s.is_executable());
     runs.map(|skill| {
-        Arc::new(SkillTool { kit: kit.clone(), skill: Arc::clone(skill) }) as Arc<dyn Tool>
+        Arc::new(SkillTool {
+            kit: kit.clone(),
+            skill: Arc::clone(skill),
+        }) as Arc<dyn Tool>
     })
     .collect()
 }
@@ -35,8 +40,12 @@ pub fn usable(kit: &Kit) -> Vec<Arc<dyn Tool>> {
 /// Name and description of every instruction skill that may be read.
 pub fn instructions(kit: &Kit) -> Vec<(String, String)> {
     let skills = kit.catalog.snapshot();
-    let texts = skills.iter().filter(|s| s.state == State::Trusted && !s.is_executable());
-    texts.map(|s| (s.name.clone(), shorten(&s.manifest.description, 300))).collect()
+    let texts = skills
+        .iter()
+        .filter(|s| s.state == State::Trusted && !s.is_executable());
+    texts
+        .map(|s| (s.name.clone(), shorten(&s.manifest.description, 300)))
+        .collect()
 }
 
 #[async_trait]
@@ -76,7 +85,9 @@ pub async fn run(
     let (id, now) = (TaskId::new(), kit.clock.now());
     let (name, given) = (skill.name.clone(), input.clone());
     let belongs = (Some(scope.place.session), scope.turn);
-    kit.store.write(move |tx| tasks::start(tx, id, (&name, &given), belongs, now)).await?;
+    kit.store
+        .write(move |tx| tasks::start(tx, id, (&name, &given), belongs, now))
+        .await?;
     let context = RunContext {
         workspace: workspace(kit, scope.place.session),
         abilities: Some(Arc::new(ability::Abilities::new(kit, &scope))),
@@ -96,7 +107,9 @@ pub async fn run(
         sandbox: result.mode.map(|mode| mode.as_str().to_owned()),
     };
     let now = kit.clock.now();
-    kit.store.write(move |tx| tasks::finish(tx, id, &end, now)).await?;
+    kit.store
+        .write(move |tx| tasks::finish(tx, id, &end, now))
+        .await?;
     let text = match &result.error {
         Some(error) if result.output.is_null() => error.clone(),
         Some(error) => format!("{error}\n{}", result.output),
@@ -105,10 +118,19 @@ pub async fn run(
     let detail = match (&result.error, result.output) {
         (Some(error), Value::Null) => json!({ "error": error }),
         (Some(error), Value::Object(mut output)) => {
-            output.entry("error").or_insert_with(|| error.clone().into());
+            output
+                .entry("error")
+                .or_insert_with(|| error.clone().into());
             Value::Object(output)
         }
         (_, output) => output,
     };
-    Ok((id, Done { status, text, detail }))
+    Ok((
+        id,
+        Done {
+            status,
+            text,
+            detail,
+        },
+    ))
 }

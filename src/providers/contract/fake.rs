@@ -9,9 +9,10 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, Bytes},
-    extract::{ConnectInfo, State},
-    http::{HeaderMap, Method, Response, Uri},
+    body::{Body, Bytes, to_bytes},
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, Method, Response},
+    serve::ListenerExt as _,
 };
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
@@ -22,6 +23,8 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 pub(in crate::providers) enum Close {
     /// As it should.
     Well,
+    /// As it should, a moment after the last piece.
+    Late,
     /// The connection breaks.
     Cut,
     /// It never does.
@@ -110,6 +113,8 @@ impl Fake {
             gone: gone_sender,
         };
         let router = Router::new().fallback(answer).with_state(script.clone());
+        // As the real ones do; else the end of an answer waits for an acknowledgement.
+        let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
         let router = router.into_make_service_with_connect_info::<SocketAddr>();
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -135,16 +140,15 @@ impl Fake {
 async fn answer(
     State(script): State<Script>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
     script.seen.lock().unwrap().push(Seen {
         from,
-        method,
-        path: uri.to_string(),
-        headers,
+        method: parts.method,
+        path: parts.uri.to_string(),
+        headers: parts.headers,
         body: serde_json::from_slice(&body).unwrap_or_default(),
     });
     let reply = script.replies.lock().unwrap().pop_front();
@@ -157,6 +161,7 @@ async fn answer(
     let pieces = stream::iter(reply.chunks).map(Ok);
     let body = match reply.close {
         Close::Well => pieces.boxed(),
+        Close::Late => pieces.chain(stream::once(late())).boxed(),
         Close::Cut => pieces.chain(stream::once(cut())).boxed(),
         Close::Hang => pieces.chain(stream::pending()).boxed(),
     };
@@ -165,6 +170,11 @@ async fn answer(
         piece
     });
     response.body(Body::from_stream(body)).unwrap()
+}
+
+async fn late() -> Result<Bytes, &'static str> {
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    Ok(Bytes::new())
 }
 
 /// After what came before it had the time to be sent.

@@ -129,7 +129,7 @@ fn done() -> Reply {
 async fn the_first_installed_model_is_taken_and_its_window_is_capped() {
     let tags = json!({ "models": [{ "name": "qwen:7b", "model": "qwen:7b" }, { "name": "b" }] });
     let fake = Fake::start(vec![Reply::json(200, &tags), shown(32_768), done(), done()]).await;
-    let provider = provider(&fake.url, &json!({}));
+    let provider = provider(&format!("{}/v1/", fake.url), &json!({}));
     assert_eq!(provider.about().model, "");
     let request = Request {
         messages: vec![user("hi")],

@@ -173,6 +173,13 @@ async fn a_named_default_is_not_checked_and_has_its_fallback() {
     assert_eq!(chain(&set).await, ["c", "a", "offline"]);
     set.failed("c", &down());
     assert_eq!(chain(&set).await, ["a", "c", "offline"]);
+    let four = of(
+        "a",
+        &["b", "c"],
+        vec![("a", well()), ("b", well()), ("c", well())],
+    );
+    four.failed("b", &down());
+    assert_eq!(chain(&four).await, ["a", "c", "b", "offline"]);
     assert_eq!(checks.load(Ordering::Relaxed), 0);
     assert_eq!(set.unknown_names(), ["nobody"]);
 }

@@ -1,0 +1,239 @@
+//! `nexflow doctor`: what is wrong and how to mend it.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    Setup,
+    client::{self, Client},
+    config,
+    out::{self, Level, Style, bytes, clean, field, items, line},
+    status::{detail, level, mends, read, with_running, words_of},
+    trouble::Trouble,
+};
+use crate::config::Problem;
+
+/// Less free room than this is a fault.
+const FULL: u64 = 100 << 20;
+/// Less than this is worth a word.
+const TIGHT: u64 = 1 << 30;
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    #[serde(serialize_with = "word")]
+    level: Level,
+    what: String,
+    detail: String,
+    mend: Vec<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the shape that serde asks for"
+)]
+fn word<S: serde::Serializer>(level: &Level, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(match level {
+        Level::Good => "good",
+        Level::Weak => "weak",
+        Level::Bad => "bad",
+    })
+}
+
+impl Finding {
+    fn new(level: Level, what: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            level,
+            what: what.into(),
+            detail: detail.into(),
+            mend: Vec::new(),
+        }
+    }
+
+    fn mend(mut self, mend: Vec<String>) -> Self {
+        self.mend = mend;
+        self
+    }
+}
+
+/// Looks at everything; an error if something needs mending.
+pub(super) async fn run(setup: &Setup, json: bool) -> Result<()> {
+    let loaded = setup.load()?;
+    let mut found: Vec<Finding> = loaded.problems.iter().map(configured).collect();
+    found.push(room(&loaded.config.data_dir));
+    let (report, running, skills) = client::with(setup, async |client| look(client).await).await?;
+    found.extend(sandbox(report.get("sandbox").unwrap_or(&Value::Null)));
+    found.extend(parts("provider", items(&report, "providers")));
+    found.extend(parts("connector", items(&report, "connectors")));
+    found.extend(items(&skills, "skills").iter().filter_map(skill));
+    let warnings = items(&report, "warnings").iter();
+    found.extend(warnings.map(|w| Finding::new(Level::Weak, "warning", words_of(w))));
+    let bad = found.iter().filter(|f| f.level == Level::Bad).count();
+    if json {
+        let report = with_running(report, running);
+        out::json(&json!({ "ok": bad == 0, "findings": found, "report": report }))?;
+    } else {
+        show(setup.style, &found, running)?;
+    }
+    match bad {
+        0 => Ok(()),
+        1 => Err(Trouble::new("1 thing needs mending").into()),
+        n => Err(Trouble::new(format_args!("{n} things need mending")).into()),
+    }
+}
+
+async fn look(client: &Client) -> Result<(Value, bool, Value)> {
+    let (report, running) = read(client).await?;
+    Ok((report, running, client.get("/api/v1/skills").await?))
+}
+
+fn configured(problem: &Problem) -> Finding {
+    let mend = problem.hint.iter().cloned().collect();
+    Finding::new(
+        config::level(problem.severity),
+        format!("config {}", problem.path),
+        &problem.message,
+    )
+    .mend(mend)
+}
+
+fn room(folder: &Path) -> Finding {
+    let name = format!("data directory {}", folder.display());
+    // Before the first start there is none: the disk is that of the folder it will be made in.
+    let there = folder
+        .ancestors()
+        .find(|f| f.exists())
+        .unwrap_or(Path::new("."));
+    match nix::sys::statvfs::statvfs(there) {
+        Err(error) => {
+            Finding::new(Level::Bad, name, format!("cannot be read: {error}")).mend(vec![
+                "make it readable for the user that runs nexflow".to_owned(),
+            ])
+        }
+        Ok(disk) => {
+            let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+            let level = match free {
+                0..FULL => Level::Bad,
+                FULL..TIGHT => Level::Weak,
+                _ => Level::Good,
+            };
+            let mend = (level != Level::Good).then(|| "make room on this disk".to_owned());
+            Finding::new(level, name, format!("{} free", bytes(free)))
+                .mend(mend.into_iter().collect())
+        }
+    }
+}
+
+fn sandbox(sandbox: &Value) -> Vec<Finding> {
+    let mode = field(sandbox, "mode");
+    let level = match mode {
+        "full" => Level::Good,
+        "degraded" => Level::Weak,
+        _ => Level::Bad,
+    };
+    let detail = format!("{mode}: {}", field(sandbox, "summary"));
+    let mut mend: Vec<String> = items(sandbox, "weaker").iter().map(words_of).collect();
+    mend.extend(mends(sandbox));
+    let mut found = vec![Finding::new(level, "sandbox", detail).mend(mend)];
+    for layer in items(sandbox, "layers") {
+        let ok = layer.get("ok").and_then(Value::as_bool).unwrap_or_default();
+        let level = if ok { Level::Good } else { Level::Weak };
+        let name = format!("  layer {}", field(layer, "name"));
+        found.push(Finding::new(level, name, field(layer, "detail")));
+    }
+    found
+}
+
+fn parts(kind: &str, parts: &[Value]) -> Vec<Finding> {
+    let finding = |part: &Value| {
+        let name = format!("{kind} {}", field(part, "name"));
+        let (state, detail) = (field(part, "state"), detail(part));
+        let text = if detail.is_empty() {
+            state.to_owned()
+        } else {
+            format!("{state}: {detail}")
+        };
+        Finding::new(level(part), name, text).mend(mends(part))
+    };
+    parts.iter().map(finding).collect()
+}
+
+/// Skills that cannot be used as they are.
+fn skill(skill: &Value) -> Option<Finding> {
+    let (name, state) = (field(skill, "name"), field(skill, "state"));
+    let mend = match state {
+        "broken" => format!(
+            "mend it; `nexflow skill validate {}` checks it",
+            field(skill, "path")
+        ),
+        "changed" | "discovered" => format!("`nexflow skill trust {name}` shows what it asks for"),
+        "unavailable" => format!("give it what it needs, or `nexflow skill disable {name}`"),
+        _ => return None,
+    };
+    let level = if state == "broken" {
+        Level::Bad
+    } else {
+        Level::Weak
+    };
+    let text = format!("{state}: {}", field(skill, "reason"));
+    Some(Finding::new(level, format!("skill {name}"), text).mend(vec![mend]))
+}
+
+fn show(style: Style, found: &[Finding], running: bool) -> Result<()> {
+    if !running {
+        line(&style.dim("The daemon does not run; connectors are not tried."))?;
+    }
+    for finding in found {
+        let sign = style.mark(finding.level, finding.level.sign());
+        line(&format!(
+            "{sign} {}: {}",
+            clean(&finding.what),
+            clean(&finding.detail)
+        ))?;
+        for mend in &finding.mend {
+            line(&style.dim(&format!("    → {}", clean(mend))))?;
+        }
+    }
+    if found.iter().all(|f| f.level == Level::Good) {
+        line("Everything is in order.")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_needs_mending_is_bad() {
+        let level = |mode: &str| sandbox(&json!({ "mode": mode })).pop().map(|f| f.level);
+        assert_eq!(
+            ["full", "degraded", "none"].map(level),
+            [Level::Good, Level::Weak, Level::Bad].map(Some)
+        );
+        assert!(skill(&json!({ "name": "a", "state": "trusted" })).is_none());
+        let broken = skill(&json!({ "name": "a", "state": "broken", "path": "skills/a" }));
+        assert_eq!(
+            broken.unwrap().mend,
+            ["mend it; `nexflow skill validate skills/a` checks it"]
+        );
+        let provider = json!([{ "name": "openai", "state": "misconfigured", "detail": "no key" }]);
+        assert_eq!(
+            parts("provider", provider.as_array().unwrap())[0].detail,
+            "misconfigured: no key"
+        );
+    }
+
+    #[test]
+    fn the_disk_of_a_folder_that_is_not_there_yet_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(
+            room(&folder.path().join("not/yet"))
+                .detail
+                .ends_with("free")
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! The JSON Schema of the whole file, put together from those of its sections.
+
+use schemars::{JsonSchema, schema_for};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api, connectors, logging, memory, orchestrator, providers, schedule, skills, store,
+    types::money::Price,
+};
+
+/// Sections that this version reads.
+pub(super) const SECTIONS: &[&str] = &[
+    "version",
+    "data_dir",
+    "server",
+    "database",
+    "llm",
+    "channels",
+    "skills",
+    "logging",
+    "turns",
+    "delivery",
+    "scheduler",
+    "memory",
+];
+
+/// `nexflow config schema`.
+pub fn schema() -> Value {
+    let providers: Map<String, Value> = providers::KINDS
+        .iter()
+        .map(|kind| (kind.name.to_owned(), open((kind.schema)())))
+        .collect();
+    let channels: Map<String, Value> = connectors::KINDS
+        .iter()
+        .map(|kind| (kind.name.to_owned(), open((kind.schema)().to_value())))
+        .collect();
+    let section = |about: &str, schema: Value| {
+        let mut schema = inline(schema);
+        if let Some(schema) = schema.as_object_mut() {
+            schema.insert("description".to_owned(), about.into());
+        }
+        schema
+    };
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Nexflow configuration",
+        "type": "object",
+        "properties": {
+            "version": { "const": 1, "description": "Version of this format." },
+            "data_dir": { "type": "string", "description": "Where the daemon keeps its things." },
+            "server": section("The HTTP server.", of::<api::Config>()),
+            "database": section("The database.", of::<store::Config>()),
+            "llm": {
+                "type": "object",
+                "description": "Models.",
+                "properties": {
+                    "default_provider": { "type": "string", "description": "Name of a provider, or `auto`: the first that answers." },
+                    "fallback": { "type": "array", "items": { "type": "string" }, "description": "Providers to ask when the first fails." },
+                    "ollama_url": { "type": "string", "description": "Where `auto` looks for an Ollama that nobody configured." },
+                    "prices": { "type": "object", "additionalProperties": inline(of::<Price>()), "description": "Prices by model." },
+                    "tasks": { "type": "object", "description": "For a later version." },
+                    "providers": { "type": ["object", "null"], "properties": providers, "additionalProperties": { "type": ["object", "null"] } },
+                },
+                "additionalProperties": false,
+            },
+            "channels": { "type": ["object", "null"], "description": "Connectors.", "properties": channels, "additionalProperties": { "type": ["object", "null"] } },
+            "skills": section("Skills.", of::<skills::Config>()),
+            "logging": section("The log.", of::<logging::Config>()),
+            "turns": section("Ceilings of turns.", of::<orchestrator::Config>()),
+            "delivery": section("The outbox.", of::<orchestrator::Delivery>()),
+            "scheduler": section("Reminders.", of::<schedule::Config>()),
+            "memory": section("Facts and past messages.", of::<memory::Config>()),
+            "auth": { "type": ["object", "null"] },
+            "budgets": { "type": ["object", "null"] },
+            "agents": { "type": ["object", "null"] },
+            "approvals": { "type": ["object", "null"] },
+            "mcp": { "type": ["object", "null"] },
+            "alerts": { "type": ["object", "null", "array"] },
+            "privacy": { "type": ["object", "null"] },
+        },
+        "additionalProperties": false,
+    })
+}
+
+fn of<T: JsonSchema>() -> Value {
+    schema_for!(T).to_value()
+}
+
+/// The keys of a section.
+pub(super) fn keys<T: JsonSchema>() -> Vec<String> {
+    let schema = of::<T>();
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties
+        .map(|p| p.keys().cloned().collect())
+        .unwrap_or_default()
+}
+
+/// A section of a family also takes `kind` and `enabled`.
+fn open(schema: Value) -> Value {
+    let mut schema = inline(schema);
+    if let Some(object) = schema.as_object_mut() {
+        let properties = object.entry("properties").or_insert_with(|| json!({}));
+        if let Some(properties) = properties.as_object_mut() {
+            properties.insert("enabled".to_owned(), json!({ "type": "boolean" }));
+            properties.insert("kind".to_owned(), json!({ "type": "string" }));
+        }
+        object.insert("type".to_owned(), json!(["object", "null"]));
+    }
+    schema
+}
+
+/// Definitions that a section refers to, put where they are referred to.
+fn inline(mut schema: Value) -> Value {
+    let definitions = schema
+        .as_object_mut()
+        .and_then(|s| s.remove("$defs"))
+        .unwrap_or_default();
+    if let Some(object) = schema.as_object_mut() {
+        object.remove("$schema");
+        object.remove("title");
+    }
+    replace(&mut schema, &definitions, 0);
+    schema
+}
+
+fn replace(value: &mut Value, definitions: &Value, depth: usize) {
+    if depth > 16 {
+        return;
+    }
+    let named = value
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|r| definitions.get(r.strip_prefix("#/$defs/")?))
+        .cloned();
+    if let Some(mut found) = named {
+        if let (Some(found), Some(here)) = (found.as_object_mut(), value.as_object()) {
+            found.extend(
+                here.iter()
+                    .filter(|(k, _)| *k != "$ref")
+                    .map(|(k, v)| (k.clone(), v.clone())),
+            );
+        }
+        *value = found;
+    }
+    match value {
+        Value::Object(map) => map
+            .values_mut()
+            .for_each(|v| replace(v, definitions, depth + 1)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|v| replace(v, definitions, depth + 1)),
+        _ => {}
+    }
+}

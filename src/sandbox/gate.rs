@@ -1,0 +1,293 @@
+//! The egress gate: an HTTP proxy that the daemon serves on a listener inside the run's own
+//! network namespace. It is the run's only way out, and every connection is decided and recorded
+//! here. It does not look into TLS, and it does not authenticate: nobody else reaches it.
+
+pub(super) mod address;
+mod host;
+mod relay;
+mod request;
+
+use std::{
+    fmt, io,
+    net::IpAddr,
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, lookup_host},
+    sync::mpsc,
+    task::JoinSet,
+    time::timeout,
+};
+
+pub(super) use host::{Host, host};
+
+use super::{Config, Rule, either_way};
+use request::{Refusal, Request, parse};
+
+/// Longest request head.
+const MAX_HEAD: usize = 16 << 10;
+/// Connections of one run at a time.
+const AT_ONCE: usize = 64;
+/// For a head to arrive, a name to resolve, a connection to stand.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the gate decided about one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Egress {
+    /// The job's label.
+    pub label: String,
+    /// Host as asked for, in canonical form if it has one.
+    pub host: String,
+    /// Port as asked for; 0 if none could be read.
+    pub port: u16,
+    /// Whether it was let through.
+    pub allowed: bool,
+    /// Why.
+    pub reason: String,
+    /// Bytes that the program sent.
+    pub bytes_up: u64,
+    /// Bytes that it received.
+    pub bytes_down: u64,
+}
+
+/// How the gate turns names into addresses.
+#[async_trait::async_trait]
+pub trait Resolve: fmt::Debug + Send + Sync {
+    /// All addresses of a name.
+    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
+}
+
+/// The system's resolver.
+#[derive(Debug)]
+struct System;
+
+#[async_trait::async_trait]
+impl Resolve for System {
+    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        // The dot keeps search domains out.
+        Ok(lookup_host((format!("{name}."), 0))
+            .await?
+            .map(|a| a.ip())
+            .collect())
+    }
+}
+
+/// The gate of one run.
+#[derive(Debug)]
+pub(super) struct Guard {
+    run: Arc<Run>,
+}
+
+/// What all connections of a run share.
+#[derive(Debug)]
+struct Run {
+    rules: Vec<Rule>,
+    label: String,
+    resolver: Arc<dyn Resolve>,
+    records: Option<mpsc::Sender<Egress>>,
+    budget: AtomicU64,
+}
+
+impl Guard {
+    /// A gate with these rules, before its listener is there.
+    pub(super) fn new(config: &Config, rules: Vec<Rule>, label: String) -> Self {
+        let resolver = config.resolver.clone();
+        Self {
+            run: Arc::new(Run {
+                rules,
+                label,
+                resolver: resolver.unwrap_or_else(|| Arc::new(System)),
+                records: config.egress.clone(),
+                budget: AtomicU64::new(config.max_egress_mb << 20),
+            }),
+        }
+    }
+
+    /// Serves until dropped.
+    pub(super) async fn serve(self, listener: OwnedFd) {
+        let Ok(listener) = TcpListener::from_std(listener.into()) else {
+            return;
+        };
+        let mut open = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept(), if open.len() < AT_ONCE => {
+                    if let Ok((client, _)) = accepted {
+                        let run = Arc::clone(&self.run);
+                        open.spawn(async move { run.serve(client).await });
+                    }
+                }
+                Some(_) = open.join_next() => {}
+            }
+        }
+    }
+}
+
+/// One connection's record, sent when the connection ends however it ends.
+#[derive(Debug)]
+struct Record {
+    run: Arc<Run>,
+    egress: Egress,
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
+impl Record {
+    fn new(run: &Arc<Run>) -> Self {
+        Self {
+            run: Arc::clone(run),
+            egress: Egress {
+                label: run.label.clone(),
+                host: String::new(),
+                port: 0,
+                allowed: false,
+                reason: "the request did not arrive".to_owned(),
+                bytes_up: 0,
+                bytes_down: 0,
+            },
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let mut egress = self.egress.clone();
+        egress.bytes_up = self.up.load(Ordering::Relaxed);
+        egress.bytes_down = self.down.load(Ordering::Relaxed);
+        tracing::debug!(
+            skill = egress.label,
+            host = egress.host,
+            port = egress.port,
+            allowed = egress.allowed,
+            reason = egress.reason,
+            "egress"
+        );
+        if let Some(records) = &self.run.records
+            && records.try_send(egress).is_err()
+        {
+            tracing::warn!(skill = self.run.label, "an egress record was lost");
+        }
+    }
+}
+
+impl Run {
+    async fn serve(self: Arc<Self>, mut client: TcpStream) {
+        let mut record = Record::new(&self);
+        let answer = match self.open(&mut client, &mut record).await {
+            Ok((request, server)) => {
+                let relay = relay::Relay {
+                    up: &record.up,
+                    down: &record.down,
+                    budget: &self.budget,
+                };
+                // A connection that breaks is the program's affair.
+                either_way(relay.run(request, client, server).await);
+                return;
+            }
+            Err(refusal) => refusal,
+        };
+        record.egress.reason.clone_from(&answer.reason);
+        let text = format!("The sandbox refused this connection: {}\n", answer.reason);
+        let head = format!(
+            "HTTP/1.1 {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{text}",
+            answer.status,
+            text.len(),
+        );
+        either_way(timeout(PATIENCE, client.write_all(head.as_bytes())).await);
+        either_way(client.shutdown().await);
+    }
+
+    /// Reads the request, decides, connects.
+    async fn open(
+        &self,
+        client: &mut TcpStream,
+        record: &mut Record,
+    ) -> Result<(Request, TcpStream), Refusal> {
+        let bytes = timeout(PATIENCE, head(client))
+            .await
+            .map_err(|late| Refusal::bad(format!("the request took too long ({late})")))??;
+        let request = parse(&bytes)?;
+        record.egress.host = request.host.to_string();
+        record.egress.port = request.port;
+        if !self
+            .rules
+            .iter()
+            .any(|r| r.names(&request.host, request.port))
+        {
+            let asked = format!("{}:{}", request.host, request.port);
+            return Err(Refusal::forbidden(format!("{asked} is not granted")));
+        }
+        let addresses = self.addresses(&request).await?;
+        let server = connect(&addresses, request.port).await?;
+        record.egress.allowed = true;
+        "granted".clone_into(&mut record.egress.reason);
+        Ok((request, server))
+    }
+
+    /// Resolves once; every address must be allowed, because which one is used would otherwise be
+    /// the name server's choice.
+    async fn addresses(&self, request: &Request) -> Result<Vec<IpAddr>, Refusal> {
+        let found = match &request.host {
+            Host::Address(ip) => vec![*ip],
+            Host::Name(name) => timeout(PATIENCE, self.resolver.resolve(name))
+                .await
+                .map_err(|late| Refusal::gateway(format!("{name} was not resolved: {late}")))?
+                .map_err(|error| Refusal::gateway(format!("{name} was not resolved: {error}")))?,
+        };
+        let found: Vec<IpAddr> = found.into_iter().map(|ip| ip.to_canonical()).collect();
+        let granted = |ip: &IpAddr| {
+            address::is_public(*ip) || self.rules.iter().any(|r| r.reaches(*ip, request.port))
+        };
+        match found.iter().find(|ip| !granted(ip)) {
+            Some(ip) => Err(Refusal::forbidden(format!(
+                "{} is at {ip}, which is not public and not granted literally",
+                request.host
+            ))),
+            None if found.is_empty() => {
+                Err(Refusal::gateway(format!("{} has no address", request.host)))
+            }
+            None => Ok(found),
+        }
+    }
+}
+
+/// To the first address that answers: exactly those that were checked.
+async fn connect(addresses: &[IpAddr], port: u16) -> Result<TcpStream, Refusal> {
+    let mut last = String::new();
+    for ip in addresses.iter().take(4) {
+        match timeout(PATIENCE, TcpStream::connect((*ip, port))).await {
+            Ok(Ok(server)) => return Ok(server),
+            Ok(Err(error)) => last = error.to_string(),
+            Err(late) => last = late.to_string(),
+        }
+    }
+    Err(Refusal::gateway(format!("no connection: {last}")))
+}
+
+/// Reads up to the end of the head; what came after it comes along.
+async fn head(client: &mut TcpStream) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::with_capacity(1024);
+    while !request::complete(&bytes) {
+        if bytes.len() >= MAX_HEAD {
+            return Err(Refusal::bad("the request's head is too long".to_owned()));
+        }
+        match client.read_buf(&mut bytes).await {
+            Ok(count) if count > 0 => {}
+            _ => return Err(Refusal::bad("the request is not complete".to_owned())),
+        }
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

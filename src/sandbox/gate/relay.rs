@@ -1,0 +1,87 @@
+//! Passing bytes between a program and a server, counted and bounded.
+
+use std::{
+    io,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::request::{Kind, Request};
+
+/// Counters of one connection and what is left for the whole run.
+pub(super) struct Relay<'a> {
+    pub(super) up: &'a AtomicU64,
+    pub(super) down: &'a AtomicU64,
+    pub(super) budget: &'a AtomicU64,
+}
+
+impl Relay<'_> {
+    /// Until both sides are done.
+    pub(super) async fn run(
+        &self,
+        request: Request,
+        client: TcpStream,
+        server: TcpStream,
+    ) -> io::Result<()> {
+        let (from_client, mut to_client) = client.into_split();
+        let (from_server, mut to_server) = server.into_split();
+        let early = io::Cursor::new(request.rest);
+        match request.kind {
+            Kind::Tunnel => {
+                let said = b"HTTP/1.1 200 Connection established\r\n\r\n";
+                to_client.write_all(said).await?;
+                let up = self.pump(early.chain(from_client), &mut to_server, self.up);
+                let down = self.pump(from_server, &mut to_client, self.down);
+                tokio::try_join!(up, down).map(drop)
+            }
+            Kind::Forward { head, body } => {
+                // One request, one host: nothing behind the announced body goes out.
+                let all = io::Cursor::new(head).chain(early.chain(from_client).take(body));
+                let up = self.pass(all, &mut to_server, self.up);
+                let down = self.pump(from_server, &mut to_client, self.down);
+                tokio::try_join!(up, down).map(drop)
+            }
+        }
+    }
+
+    /// To the end, which is passed on.
+    async fn pump(
+        &self,
+        from: impl AsyncRead + Unpin,
+        to: &mut (impl AsyncWrite + Unpin),
+        count: &AtomicU64,
+    ) -> io::Result<()> {
+        self.pass(from, to, count).await?;
+        to.shutdown().await
+    }
+
+    async fn pass(
+        &self,
+        mut from: impl AsyncRead + Unpin,
+        to: &mut (impl AsyncWrite + Unpin),
+        count: &AtomicU64,
+    ) -> io::Result<()> {
+        let mut buffer = Vec::with_capacity(16 << 10);
+        loop {
+            buffer.clear();
+            let read = from.read_buf(&mut buffer).await? as u64;
+            if read == 0 {
+                return Ok(());
+            }
+            let left = self
+                .budget
+                .try_update(Ordering::Relaxed, Ordering::Relaxed, |b| {
+                    b.checked_sub(read)
+                });
+            if left.is_err() {
+                return Err(io::Error::other("the run has used up its traffic"));
+            }
+            to.write_all(&buffer).await?;
+            count.fetch_add(read, Ordering::Relaxed);
+        }
+    }
+}

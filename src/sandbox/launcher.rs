@@ -1,0 +1,226 @@
+//! The process between the daemon and a program: `nexflow __sandbox`.
+//!
+//! It is single-threaded and starts nothing of the daemon. It reads one policy from descriptor 0,
+//! builds the sandbox, and stays outside of it to watch: time, memory, disk, and whether the
+//! daemon still lives. Three processes take part: the launcher (outside), the first process of the
+//! sandbox (`init.rs`) and the program (`program.rs`).
+
+mod checks;
+mod group;
+mod init;
+mod landlock;
+mod program;
+mod root;
+mod seccomp;
+mod supervise;
+mod tree;
+
+use std::{
+    env::ArgsOs,
+    fs, io,
+    os::fd::{AsFd as _, OwnedFd},
+    path::PathBuf,
+    process::ExitCode,
+    time::Instant,
+};
+
+use nix::{
+    fcntl::OFlag,
+    sched::{CloneFlags, unshare},
+    sys::prctl,
+    unistd::{getgid, getuid, pipe2, setsid},
+};
+
+pub(super) use group::parents;
+
+use super::{
+    either_way,
+    policy::{Lock, Policy, Word},
+    sys, wire,
+};
+
+/// A step that failed: what the person reading it should know, and the kernel's answer.
+#[derive(Debug)]
+struct Fail {
+    stage: String,
+    errno: i32,
+}
+
+type Step<T> = Result<T, Fail>;
+
+impl Fail {
+    fn new(stage: impl Into<String>, errno: i32) -> Self {
+        Self {
+            stage: stage.into(),
+            errno,
+        }
+    }
+
+    fn word(&self) -> Word {
+        Word::Failed(self.stage.clone(), self.errno)
+    }
+}
+
+/// Names the step that an error belongs to.
+trait At<T> {
+    fn at(self, stage: &str) -> Step<T>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, stage: &str) -> Step<T> {
+        self.map_err(|error| match error.raw_os_error() {
+            Some(errno) => Fail::new(stage, errno),
+            None => Fail::new(format!("{stage}: {error}"), libc::EIO),
+        })
+    }
+}
+
+impl<T> At<T> for nix::Result<T> {
+    fn at(self, stage: &str) -> Step<T> {
+        self.map_err(|errno| Fail::new(stage, errno as i32))
+    }
+}
+
+/// What the three processes share until the program starts.
+struct Run {
+    policy: Policy,
+    /// Standard input, then the program's extra descriptors.
+    fds: Vec<OwnedFd>,
+    /// Where the two inner processes report; closed by `execve`.
+    status: Option<OwnedFd>,
+    group: group::Group,
+    /// Without a private root: a folder that serves as `/tmp` and home.
+    private: Option<PathBuf>,
+    /// Address of the gate, where the program has one.
+    gate: Option<u16>,
+}
+
+/// The launcher, if this process was started as one. Call it first in `main`, before any thread,
+/// logger or runtime exists; `Some` is the exit code to leave with.
+pub fn helper(mut args: ArgsOs) -> Option<ExitCode> {
+    if args.nth(1)? != "__sandbox" {
+        return None;
+    }
+    Some(match launch() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    })
+}
+
+fn launch() -> io::Result<()> {
+    let started = Instant::now();
+    sys::close_range(3, u32::MAX, false)?;
+    let control = sys::high(sys::inherited(0))?;
+    let null = fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    sys::place(null, 0)?;
+    sys::reset_signals();
+    let (policy, fds) = wire::receive(&control)?;
+    match prepare(policy, fds, &control) {
+        Ok((child, mut run)) => {
+            run.fds.clear();
+            supervise::watch(&child, run, &control, started);
+            Ok(())
+        }
+        Err(fail) => wire::say(&control, &fail.word()),
+    }
+}
+
+/// A child to watch, and where it reports.
+struct Child {
+    pid: i32,
+    process: OwnedFd,
+    reports: OwnedFd,
+    /// It is the first process inside, not the program itself.
+    inner: bool,
+    /// It is the first process of a PID namespace: its end ends all.
+    namespace: bool,
+}
+
+fn prepare(policy: Policy, fds: Vec<OwnedFd>, control: &OwnedFd) -> Step<(Child, Run)> {
+    // Fails only for a process that leads its group already, as under a debugger.
+    either_way(setsid());
+    let (reports, status) = pipe2(OFlag::O_CLOEXEC).at("pipe")?;
+    let reports = sys::high(reports).at("pipe")?;
+    let status = sys::high(status).at("pipe")?;
+    let group = group::Group::create(&policy);
+    let inner = policy.plan.namespaces;
+    let namespace = inner && policy.plan.has(Lock::Processes);
+    let mut run = Run {
+        policy,
+        fds,
+        status: Some(status),
+        group,
+        private: None,
+        gate: None,
+    };
+    let made = if inner {
+        full(&mut run, control)
+    } else {
+        degraded(&mut run, control)
+    };
+    let made = made.and_then(|pid| Ok((pid, sys::pidfd_open(pid).at("pidfd_open")?)));
+    match made {
+        Ok((pid, process)) => {
+            let child = Child {
+                pid,
+                process,
+                reports,
+                inner,
+                namespace,
+            };
+            Ok((child, run))
+        }
+        Err(fail) => {
+            supervise::clean(&mut run);
+            Err(fail)
+        }
+    }
+}
+
+fn full(run: &mut Run, control: &OwnedFd) -> Step<i32> {
+    if run.policy.plan.user_namespace {
+        user_namespace()?;
+    }
+    if run.policy.plan.has(Lock::Processes) {
+        unshare(CloneFlags::CLONE_NEWPID).at("unshare(CLONE_NEWPID)")?;
+    } else {
+        prctl::set_child_subreaper(true).at("subreaper")?;
+    }
+    match sys::fork().at("fork")? {
+        Some(pid) => Ok(pid),
+        None => init::main(run, control),
+    }
+}
+
+fn degraded(run: &mut Run, control: &OwnedFd) -> Step<i32> {
+    prctl::set_child_subreaper(true).at("subreaper")?;
+    run.private = Some(tree::private_folder(run.policy.uid).at("private folder")?);
+    for (path, _) in run.policy.mounts.iter().filter(|(_, write)| *write) {
+        let stage = format!("mount {}", path.display());
+        let (fd, stat) = root::open_granted(path).at(&stage)?;
+        root::give(&fd, &stat, run.policy.uid).at(&stage)?;
+    }
+    if let super::policy::Net::Gate { .. } = run.policy.net {
+        let listener = init::listen(0)?;
+        run.gate = Some(listener.local_addr().at("gate")?.port());
+        wire::hand_over(control, listener.as_fd()).at("gate")?;
+    }
+    match sys::fork().at("fork")? {
+        Some(pid) => Ok(pid),
+        None => init::alone(run),
+    }
+}
+
+/// A user namespace in which the own user has every capability over the namespaces to come.
+fn user_namespace() -> Step<()> {
+    let (uid, gid) = (getuid(), getgid());
+    unshare(CloneFlags::CLONE_NEWUSER).at("unshare(CLONE_NEWUSER)")?;
+    fs::write("/proc/self/setgroups", "deny").at("setgroups after unshare(CLONE_NEWUSER)")?;
+    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))
+        .at("uid_map after unshare(CLONE_NEWUSER)")?;
+    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
+        .at("gid_map after unshare(CLONE_NEWUSER)")
+}

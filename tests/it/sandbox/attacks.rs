@@ -1,0 +1,409 @@
+//! Attacks on files, processes, sockets and descriptors, in the languages that skills use.
+//!
+//! A script prints `ESCAPED` if it got through and `tried` when it is done, so that a script that
+//! does not even run is not taken for an attack that was stopped. Those marked [`bare`] are also
+//! run without the sandbox, where they must succeed.
+
+use std::{process::Command, sync::Arc};
+
+use nexflow::sandbox::{Mode, Sandbox};
+use tokio::{sync::Semaphore, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{err, forced, kernel, out, stage::Stage};
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attack {
+    pub(super) name: &'static str,
+    language: Language,
+    script: &'static str,
+    /// Works without the sandbox: run there as a control.
+    bare: bool,
+    /// Not stopped in degraded mode, and said to be so by the report.
+    full_only: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Language {
+    Bash,
+    Python,
+    Node,
+}
+
+const fn attack(language: Language, name: &'static str, script: &'static str) -> Attack {
+    Attack {
+        name,
+        language,
+        script,
+        bare: false,
+        full_only: false,
+    }
+}
+
+pub(super) const fn bash(name: &'static str, script: &'static str) -> Attack {
+    attack(Language::Bash, name, script)
+}
+
+pub(super) const fn python(name: &'static str, script: &'static str) -> Attack {
+    attack(Language::Python, name, script)
+}
+
+pub(super) const fn node(name: &'static str, script: &'static str) -> Attack {
+    attack(Language::Node, name, script)
+}
+
+/// The same, which works without the sandbox.
+pub(super) const fn bare(attack: Attack) -> Attack {
+    Attack {
+        bare: true,
+        ..attack
+    }
+}
+
+/// The same, which only namespaces stop.
+pub(super) const fn full_only(attack: Attack) -> Attack {
+    Attack {
+        full_only: true,
+        ..attack
+    }
+}
+
+const FILES: &[Attack] = &[
+    bare(bash("read a file", "cat $SECRET && echo ESCAPED")),
+    bare(bash(
+        "read by a link",
+        "ln -s $SECRET l; cat l && echo ESCAPED",
+    )),
+    bare(bash("hard link", "ln $SECRET h && cat h && echo ESCAPED")),
+    bare(bash("list a folder", "ls $PRIVATE && echo ESCAPED")),
+    bash("proc root", "cat /proc/1/root$SECRET && echo ESCAPED"),
+    bare(bash(
+        "own proc root",
+        "cat /proc/self/root$SECRET && echo ESCAPED",
+    )),
+    bare(bash("dots", "cat $WORK/../private/secret && echo ESCAPED")),
+    bare(bash(
+        "cwd of another",
+        "cat /proc/$DAEMON/cwd/Cargo.toml && echo ESCAPED",
+    )),
+    bare(bash(
+        "write to a read mount",
+        "echo x >$GRANTED/new && rm $GRANTED/new && echo ESCAPED",
+    )),
+    bare(bash(
+        "append to a read mount",
+        "printf '' >>$GRANTED/file && echo ESCAPED",
+    )),
+    bare(bash(
+        "move out of a read mount",
+        "mv $GRANTED/file moved && mv moved $GRANTED/file && echo ESCAPED",
+    )),
+    bare(bash(
+        "chmod a read mount",
+        "chmod 600 $GRANTED/file
+        [ $(stat -c %a $GRANTED/file) = 600 ] && chmod 666 $GRANTED/file && echo ESCAPED",
+    )),
+    bare(bash(
+        "write to /usr",
+        "touch /usr/nexflow-x && rm /usr/nexflow-x && echo ESCAPED",
+    )),
+    bare(bash(
+        "write to /etc",
+        "touch /etc/nexflow-x && rm /etc/nexflow-x && echo ESCAPED",
+    )),
+    bare(bash(
+        "write to /",
+        "touch /nexflow-x && rm /nexflow-x && echo ESCAPED",
+    )),
+    bare(bash(
+        "shadow",
+        "[ -s /etc/shadow ] && cat /etc/shadow >/dev/null && echo ESCAPED",
+    )),
+    bare(bash("shared memory file", "cat $SHM && echo ESCAPED")),
+    bare(bash(
+        "set-user-id",
+        "cp /bin/true t; chmod u+s t; [ -u t ] && echo ESCAPED",
+    )),
+    bare(bash(
+        "set-group-id folder",
+        "mkdir -m 2755 d; [ -g d ] && echo ESCAPED",
+    )),
+    bare(python(
+        "set-user-id at creation",
+        "fd = os.open('c', os.O_CREAT | os.O_WRONLY, 0o4755)
+if os.fstat(fd).st_mode & 0o4000: print('ESCAPED')",
+    )),
+    bare(bash("block device", "mknod b b 8 0 && echo ESCAPED")),
+    bare(bash("character device", "mknod chr c 1 1 && echo ESCAPED")),
+    bare(bash("kernel log", "dmesg >/dev/null && echo ESCAPED")),
+    bash(
+        "disk",
+        "head -c 1 /dev/sda || head -c 1 /dev/vda && echo ESCAPED",
+    ),
+    bash(
+        "memory",
+        "head -c 1 /dev/mem || head -c 1 /proc/kcore && echo ESCAPED",
+    ),
+    bare(python(
+        "truncate a read mount",
+        "os.truncate(env['GRANTED'] + '/file', 7); print('ESCAPED')",
+    )),
+    bare(python(
+        "times of a read mount",
+        "os.utime(env['GRANTED'] + '/file', (1, 1))
+if os.stat(env['GRANTED'] + '/file').st_mtime == 1: print('ESCAPED')",
+    )),
+    bare(python(
+        "extended attribute",
+        "os.setxattr(env['GRANTED'] + '/file', 'user.x', b'1')
+os.removexattr(env['GRANTED'] + '/file', 'user.x'); print('ESCAPED')",
+    )),
+    bare(python(
+        "read in python",
+        "print('ESCAPED' if 'CANARY' in open(env['SECRET']).read() else '')",
+    )),
+    bare(node(
+        "read in node",
+        "if (fs.readFileSync(env.SECRET).includes('CANARY')) console.log('ESCAPED')",
+    )),
+    bare(node(
+        "write in node",
+        "fs.writeFileSync(env.PRIVATE + '/n', ''); fs.unlinkSync(env.PRIVATE + '/n'); console.log('ESCAPED')",
+    )),
+    bare(node(
+        "read by a child of node",
+        "if (require('child_process').execSync('cat $SECRET').includes('CANARY')) console.log('ESCAPED')",
+    )),
+    full_only(bare(bash(
+        "see that a path exists",
+        "[ -e $SECRET ] && echo ESCAPED",
+    ))),
+];
+
+const PROCESSES: &[Attack] = &[
+    bare(bash("signal the daemon", "kill -0 $DAEMON && echo ESCAPED")),
+    bare(bash(
+        "environment of the daemon",
+        "cat /proc/$DAEMON/environ >/dev/null && echo ESCAPED",
+    )),
+    bare(bash(
+        "memory of the daemon",
+        "exec 9</proc/$DAEMON/mem && echo ESCAPED",
+    )),
+    bare(bash(
+        "descriptors of the daemon",
+        "ls /proc/$DAEMON/fd && echo ESCAPED",
+    )),
+    full_only(bare(bash(
+        "see the daemon",
+        "[ -d /proc/$DAEMON ] && echo ESCAPED",
+    ))),
+    bash(
+        "descriptors of the first process",
+        "ls /proc/1/fd/ | grep . && echo ESCAPED",
+    ),
+    bash(
+        "memory of the first process",
+        "exec 9</proc/1/mem && echo ESCAPED",
+    ),
+    bash(
+        "kill everything",
+        "trap '' TERM; kill -TERM -1; kill -9 1; kill -0 $DAEMON && echo ESCAPED",
+    ),
+    bare(python(
+        "foreign descriptors",
+        "
+for fd in range(3, 1000):
+    try: os.fstat(fd)
+    except OSError: continue
+    print('ESCAPED', fd)",
+    )),
+    bare(bash(
+        "inherited environment",
+        "env | grep -q ^CARGO && echo ESCAPED",
+    )),
+    bare(bash(
+        "terminal",
+        "[ -e /dev/ptmx ] && exec 9<>/dev/ptmx && echo ESCAPED",
+    )),
+    bare(python(
+        "priority of the daemon",
+        "os.setpriority(os.PRIO_PROCESS, int(env['DAEMON']), 0); print('ESCAPED')",
+    )),
+    bare(python(
+        "limits of the daemon",
+        "import resource
+r = resource.prlimit(int(env['DAEMON']), resource.RLIMIT_CORE); print('ESCAPED')",
+    )),
+    bare(node(
+        "signal in node",
+        "process.kill(Number(env.DAEMON), 0); console.log('ESCAPED')",
+    )),
+    bash("run as root", "[ $(id -u) = 0 ] && echo ESCAPED"),
+    bash(
+        "become root",
+        "su root -c id </dev/null && echo ESCAPED; sudo -n id && echo ESCAPED",
+    ),
+    bash(
+        "capabilities",
+        "grep -E '^Cap(Prm|Eff|Bnd|Amb)' /proc/self/status | grep -qv 0000000000000000 && echo ESCAPED",
+    ),
+    bash(
+        "new privileges",
+        "grep -q 'NoNewPrivs:.0' /proc/self/status && echo ESCAPED",
+    ),
+];
+
+const SOCKETS: &[Attack] = &[
+    bare(bash("TCP to the host", "exec 9<>/dev/tcp/127.0.0.1/$TCP && echo ESCAPED")),
+    bare(python("UDP to the host", "
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.sendto(b'x', ('127.0.0.1', int(env['UDP']))); print('ESCAPED')")),
+    bare(python("fast open", "
+s = socket.socket()
+s.sendto(b'x', 0x20000000, ('127.0.0.1', int(env['TCP']))); print('ESCAPED')")),
+    bare(python("multipath TCP", "
+s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+s.connect(('127.0.0.1', int(env['TCP']))); print('ESCAPED')")),
+    bare(python("unix socket", "
+s = socket.socket(socket.AF_UNIX); s.connect(env['SOCKET']); print('ESCAPED')")),
+    bare(python("unix socket by a datagram pair", "
+a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+try: a.connect(env['SOCKET'])
+except OSError as e:
+    if e.errno == 91: print('ESCAPED')")),
+    bare(python("abstract socket", "
+s = socket.socket(socket.AF_UNIX); s.connect('\\0' + env['ABSTRACT']); print('ESCAPED')")),
+    bare(python("raw socket", "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); print('ESCAPED')")),
+    bare(python("packet socket", "socket.socket(socket.AF_PACKET, socket.SOCK_RAW); print('ESCAPED')")),
+    bare(python("nfnetlink", "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12); print('ESCAPED')")),
+    python("vsock", "socket.socket(40, socket.SOCK_STREAM); print('ESCAPED')"),
+    python("kernel crypto socket", "socket.socket(38, 5); print('ESCAPED')"),
+    python("bluetooth and the like", "
+for family in [3, 4, 5, 9, 29, 31, 39, 41, 42, 43, 44]:
+    try: socket.socket(family, 1); print('ESCAPED', family)
+    except OSError: pass"),
+    python("metadata address", "
+s = socket.socket(); s.settimeout(2); s.connect(('169.254.169.254', 80)); print('ESCAPED')"),
+    python("name resolution", "socket.gethostbyname('example.org'); print('ESCAPED')"),
+    bare(python("interfaces of the host", "
+if any(n != 'lo' for _, n in socket.if_nameindex()): print('ESCAPED')")),
+    bare(node("TCP in node", "
+await new Promise((yes, no) => require('net').connect(Number(env.TCP), '127.0.0.1', yes).on('error', no))
+console.log('ESCAPED'); setTimeout(() => process.exit(), 10)")),
+    bare(node("UDP in node", "
+const s = require('dgram').createSocket('udp4')
+await new Promise((yes, no) => { s.on('error', no); s.send('x', Number(env.UDP), '127.0.0.1', e => e ? no(e) : yes()) })
+console.log('ESCAPED'); s.close()")),
+    node("fetch in node", "await fetch('http://127.0.0.1:' + env.TCP, { signal: AbortSignal.timeout(500) }); console.log('ESCAPED')"),
+];
+
+fn all() -> Vec<Attack> {
+    [FILES, PROCESSES, SOCKETS, kernel::CALLS].concat()
+}
+
+fn argv(attack: &Attack) -> Vec<String> {
+    let script = attack.script;
+    let (program, flag, script) = match attack.language {
+        Language::Bash => ("/bin/bash", "-c", format!("{script}\necho tried")),
+        Language::Python => (
+            "/usr/bin/python3",
+            "-c",
+            format!(
+                "{}\ntry:\n{}\nexcept BaseException as e: print(repr(e))\nprint('tried')",
+                kernel::PRELUDE,
+                script
+                    .lines()
+                    .map(|l| format!("    {l}\n"))
+                    .collect::<String>()
+            ),
+        ),
+        Language::Node => (
+            "/usr/bin/node",
+            "-e",
+            format!(
+                "const fs = require('fs'), env = process.env;
+                (async () => {{ {script} }})().catch(e => console.log(String(e)))
+                .finally(() => {{ console.log('tried'); setTimeout(() => process.exit(), 5) }})"
+            ),
+        ),
+    };
+    vec![program.into(), flag.into(), script]
+}
+
+/// Runs all attacks by one sandbox and returns what got through or did not run.
+pub(super) async fn wave(sandbox: Sandbox, stage: Arc<Stage>, attacks: Vec<Attack>) -> Vec<String> {
+    let few = Arc::new(Semaphore::new(4));
+    let mut running = JoinSet::new();
+    for attack in attacks {
+        let (sandbox, stage, few) = (sandbox.clone(), stage.clone(), few.clone());
+        running.spawn(async move {
+            let _turn = few.acquire_owned().await.unwrap();
+            let argv = argv(&attack);
+            let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+            let ran = sandbox
+                .run(stage.job(&argv), &CancellationToken::new())
+                .await;
+            let ran = match ran {
+                Ok(ran) => ran,
+                Err(error) => return Some(format!("{}: {error}", attack.name)),
+            };
+            let said = out(&ran);
+            if ran.elapsed > std::time::Duration::from_secs(5) {
+                return Some(format!("{}: took {:?}", attack.name, ran.elapsed));
+            }
+            let ended = said.contains("tried") || attack.name == "kill everything";
+            let stopped = ended && !said.contains("ESCAPED");
+            (!stopped).then(|| format!("{}: {:?}\n{said}{}", attack.name, ran.end, err(&ran)))
+        });
+    }
+    running.join_all().await.into_iter().flatten().collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_attack_gets_through_in_full_mode() {
+    let stage = Arc::new(Stage::new("full"));
+    let sandbox = Sandbox::new(forced(Mode::Full));
+    let report = sandbox.report().await;
+    assert_eq!(report.mode, Mode::Full, "{report:#?}");
+    let through = wave(sandbox, stage.clone(), all()).await;
+    assert!(through.is_empty(), "{}", through.join("\n"));
+    stage.assert_untouched();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_attack_gets_through_in_degraded_mode() {
+    let stage = Arc::new(Stage::new("degraded"));
+    let sandbox = Sandbox::new(forced(Mode::Degraded));
+    let report = sandbox.report().await;
+    assert_eq!(report.mode, Mode::Degraded, "{report:#?}");
+    let some = all().into_iter().filter(|a| !a.full_only).collect();
+    let through = wave(sandbox, stage.clone(), some).await;
+    assert!(through.is_empty(), "{}", through.join("\n"));
+    stage.assert_untouched();
+}
+
+/// The attacks are real: without the sandbox they succeed.
+#[test]
+fn without_the_sandbox_the_attacks_get_through() {
+    if !super::is_root() {
+        return;
+    }
+    let stage = Stage::new("bare");
+    let mut failed = Vec::new();
+    for attack in all().iter().filter(|a| a.bare) {
+        let argv = argv(attack);
+        let ran = Command::new(&argv[0])
+            .args(&argv[1..])
+            .envs(stage.env())
+            .current_dir(stage.work())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        if !said.contains("ESCAPED") {
+            let more = String::from_utf8_lossy(&ran.stderr);
+            failed.push(format!("{}: {said}{more}", attack.name));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}

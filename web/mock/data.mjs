@@ -1,0 +1,127 @@
+// What the stand-in knows at the start.
+
+const ago = (minutes) => new Date(Date.now() - minutes * 60_000).toISOString();
+
+export const tour = `I am Nexflow, an agent that runs on your own machine. A few things you can ask for:
+
+- **Run things**: \`uname -a\`, a script, a build. Everything runs in a sandbox.
+- **Remember**: tell me a fact, and I will know it next week.
+- **Remind**: "in 20 minutes", "every Monday at 9".
+- **Watch and fetch**: web pages, files, mail, when a skill for it is trusted.
+
+Type \`/help\` for the list of commands.`;
+
+export const longAnswer = `## Three ways to read a file line by line
+
+They differ in **memory** and in what they do with a *bad* line:
+
+| Way | Memory | Bad UTF-8 | Speed |
+| --- | :---: | --- | ---: |
+| \`read_to_string\` | whole file | error | 410 MB/s |
+| \`BufReader::lines\` | one line | error | 620 MB/s |
+| \`BufReader::read_until\` | one line | kept | 980 MB/s |
+
+For a log file the last one is right:
+
+\`\`\`rust
+use std::io::{BufRead, BufReader};
+
+/// Counts the lines that hold \`needle\`.
+fn count(path: &str, needle: &[u8]) -> std::io::Result<usize> {
+    let mut reader = BufReader::new(std::fs::File::open(path)?);
+    let (mut line, mut found) = (Vec::new(), 0);
+    while reader.read_until(b'\\n', &mut line)? > 0 {
+        found += usize::from(line.windows(needle.len()).any(|w| w == needle));
+        line.clear(); // keeps the allocation
+    }
+    Ok(found)
+}
+\`\`\`
+
+1. Open the file **once**.
+2. Clear the buffer, do not drop it:
+
+   \`\`\`python
+   with open("app.log", "rb") as log:
+       print(sum(b"error" in line for line in log))
+   \`\`\`
+3. Count.
+
+> A file that grows while you read it ends where it ended when you looked.
+
+See the [standard library](https://doc.rust-lang.org/std/io/) for the rest.`;
+
+const message = (id, role, text, minutes, more = {}) => ({
+  id,
+  role,
+  text,
+  at: ago(minutes),
+  turn_id: more.turn_id === undefined ? `turn-${id.slice(1)}` : more.turn_id,
+  status: 'ok',
+  channel: 'web',
+  attachments: [],
+  tool_calls: [],
+  provider: role === 'assistant' ? 'openai' : null,
+  model: role === 'assistant' ? 'gpt-5-mini' : null,
+  usage: role === 'assistant' ? { input_tokens: 840, output_tokens: 312, cost_usd: 0.0021, estimated: true } : null,
+  ...more,
+});
+
+const session = (id, title, channel, minutes, messages) => ({ id, title, channel, chat: channel, created_at: ago(minutes + 5), updated_at: ago(minutes), messages });
+
+export const seedSessions = () => [
+  session('s-logs', 'Reading a large log file', 'web', 12, [
+    message('u1', 'user', 'How do I read a large log file line by line in Rust?', 13),
+    message('a1', 'assistant', longAnswer, 12),
+  ]),
+  session('s-disk', 'Disk almost full', 'telegram', 95, [
+    message('u2', 'user', 'Is there enough space left on the disk?', 96, { channel: 'telegram' }),
+    message('a2', 'assistant', '`/` is **83 % full**: 19 GB are left of 118 GB. The largest folder is `/var/lib/docker` with 41 GB.', 95, {
+      tool_calls: [{ id: 'c1', skill: 'disk-usage', status: 'ok', input: { path: '/' }, output: { exit_code: 0, stdout: 'Filesystem      Size  Used Avail Use% Mounted on\n/dev/nvme0n1p2  118G   94G   19G  83% /\n', stderr: '' }, duration_ms: 84 }],
+    }),
+  ]),
+  session('s-standup', 'Stand-up notes, every weekday', 'schedule', 60 * 7, [
+    message('a3', 'assistant', 'Good morning. Yesterday: 4 commits, 2 reviews. Open: the release notes.', 60 * 7, { turn_id: null }),
+  ]),
+  session('s-invoice', 'Invoice from the landlord', 'email', 60 * 26, [
+    message('u4', 'user', 'Please keep the due date of this invoice.', 60 * 26, { channel: 'email', attachments: [{ name: 'invoice.png', media_type: 'image/png', size: 182_000 }] }),
+    message('a4', 'assistant', 'Kept: due on 1 December, 940.00 EUR.', 60 * 26),
+  ]),
+  session('s-names', 'Names for the backup server', 'web', 60 * 80, [
+    message('u5', 'user', 'Give me three names for a backup server', 60 * 80),
+    message('a5', 'assistant', 'Granary, Ledger, Pantry.', 60 * 80),
+  ]),
+];
+
+const skill = (name, emoji, description, state, permissions, more = {}) => ({
+  name,
+  description,
+  emoji,
+  version: '1.0.0',
+  author: 'Nexflow',
+  category: 'system',
+  tags: [],
+  kind: 'executable',
+  state,
+  reason: null,
+  runtime: 'bash',
+  permissions,
+  effects: [],
+  input_schema: { type: 'object' },
+  path: `skills/${name}`,
+  warnings: [],
+  shipped: true,
+  ...more,
+});
+
+export const skills = [
+  skill('shell', '🐚', 'Runs a command in the sandbox and shows what it printed.', 'trusted', ['shell', 'filesystem']),
+  skill('disk-usage', '💾', 'Tells how full the disks are and which folders are large.', 'trusted', ['shell', 'filesystem:read:/var']),
+  skill('web-page', '🌐', 'Fetches a web page and returns its text.', 'trusted', ['network']),
+  skill('weather', '🌦️', 'The forecast for a place, for today and the next three days.', 'discovered', ['network:api.open-meteo.com:443', 'env:TZ'], { shipped: false, author: 'Ada' }),
+  skill('github-issues', '🐙', 'Lists, opens and closes issues of a repository.', 'changed', ['network:api.github.com:443', 'secret:GITHUB_TOKEN@api.github.com', 'filesystem:write:~/projects'], { shipped: false, reason: 'run.py changed yesterday at 18:04.' }),
+  skill('transcribe', '🎙️', 'Turns a recording into text.', 'unavailable', ['filesystem', 'exec:/usr/bin/ffmpeg'], { reason: 'The program ffmpeg is not installed.' }),
+  skill('writing-style', '✍️', 'How to write release notes in the style of this project.', 'trusted', [], { kind: 'instruction', runtime: null }),
+  skill('notes', '🗒️', 'Keeps short notes and finds them again.', 'disabled', ['filesystem', 'memory:write', 'schedule']),
+  skill('old-script', null, 'A script that nobody finished.', 'broken', [], { kind: 'broken', reason: 'SKILL.md, line 3: the value of `permissions` is not a list.' }),
+];

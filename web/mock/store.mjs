@@ -1,0 +1,177 @@
+// Sessions, messages and frames of the stand-in daemon, in memory.
+
+import { randomUUID } from 'node:crypto';
+import { answerTo } from './agent.mjs';
+import { seedSessions, skills } from './data.mjs';
+
+export class Store {
+  constructor(settings) {
+    this.settings = settings;
+    this.sessions = new Map();
+    this.skills = structuredClone(skills);
+    this.generation = 0;
+    this.started = Date.now();
+    if (settings.seed) for (const s of seedSessions()) this.#insert(s);
+  }
+
+  create() {
+    const now = new Date().toISOString();
+    return this.#insert({ id: randomUUID(), title: '', channel: 'web', chat: 'web', created_at: now, updated_at: now, messages: [] });
+  }
+
+  get(id) {
+    return this.sessions.get(id);
+  }
+
+  #insert({ messages, ...meta }) {
+    const session = { meta, messages, frames: [], seq: messages.length * 4, sockets: new Set(), clients: new Map(), queue: [], turn: null };
+    this.sessions.set(meta.id, session);
+    return session;
+  }
+
+  attach(session, ws, after) {
+    ws.send(JSON.stringify({ type: 'session.opened', seq: 0, session_id: session.meta.id, last_seq: session.seq }));
+    if (after !== null) for (const f of session.frames) if (f.seq > Number(after)) ws.send(JSON.stringify(f));
+    session.sockets.add(ws);
+    ws.on('close', () => session.sockets.delete(ws));
+    ws.on('message', (data) => this.#receive(session, ws, JSON.parse(data.toString())));
+  }
+
+  #receive(session, ws, frame) {
+    if (frame.type === 'ping') ws.send(JSON.stringify({ type: 'pong', seq: 0, session_id: session.meta.id }));
+    if (frame.type === 'cancel' && session.turn?.id === frame.turn_id) session.turn.cancelled = true;
+    if (frame.type !== 'message') return;
+    const known = session.clients.get(frame.client_id);
+    if (known) return ws.send(JSON.stringify(known));
+    if (frame.text.includes('too long for the daemon')) {
+      const refusal = { type: 'error', seq: 0, session_id: session.meta.id, code: 'TOO_LARGE', message: 'This message is too long.', client_id: frame.client_id };
+      return ws.send(JSON.stringify(refusal));
+    }
+    const attachments = (frame.attachments ?? []).map((a) => ({ name: a.name, media_type: a.media_type, size: Math.round(a.data.length * 0.75) }));
+    const message = { id: randomUUID(), role: 'user', text: frame.text, at: new Date().toISOString(), turn_id: null, status: 'pending', channel: 'web', attachments, tool_calls: [] };
+    session.messages.push(message);
+    session.meta.title ||= frame.text.slice(0, 60);
+    const accepted = this.emit(session, { type: 'message.accepted', message_id: message.id, client_id: frame.client_id, text: frame.text, channel: 'web', attachments, at: message.at });
+    session.clients.set(frame.client_id, accepted);
+    session.queue.push(message);
+    void this.#work(session);
+  }
+
+  emit(session, frame) {
+    const full = { ...frame, seq: ++session.seq, session_id: session.meta.id };
+    if (frame.type !== 'tool.output') session.frames.push(full);
+    session.meta.updated_at = new Date().toISOString();
+    for (const ws of session.sockets) ws.send(JSON.stringify(full));
+    return full;
+  }
+
+  async #work(session) {
+    if (session.turn) return;
+    const generation = this.generation;
+    const message = session.queue[0];
+    if (!message) return;
+    message.attempt = (message.attempt ?? 0) + 1;
+    message.turn_id ??= randomUUID();
+    message.status = 'running';
+    const turn = { id: message.turn_id, cancelled: false };
+    session.turn = turn;
+    this.emit(session, { type: 'turn.started', turn_id: turn.id, message_id: message.id, attempt: message.attempt });
+    const alive = () => generation === this.generation;
+    const end = await answerTo({ text: message.text, turn, alive, emit: (f) => this.emit(session, { turn_id: turn.id, ...f }), remind: (text, ms) => this.#remind(session, text, ms) });
+    if (!alive()) return;
+    this.#finish(session, message, turn, end);
+    session.queue.shift();
+    session.turn = null;
+    void this.#work(session);
+  }
+
+  #finish(session, message, turn, end) {
+    const at = new Date().toISOString();
+    message.status = end.error ? 'failed' : turn.cancelled ? 'cancelled' : 'ok';
+    const answer = { id: randomUUID(), role: 'assistant', text: end.text, at, turn_id: turn.id, status: message.status, channel: 'web', attachments: [], tool_calls: end.tools, provider: end.provider, model: end.model, usage: end.usage };
+    session.messages.push(answer);
+    if (end.error) return this.emit(session, { type: 'turn.failed', turn_id: turn.id, message_id: answer.id, text: end.text, error: end.error, at });
+    const { provider, model, usage } = end;
+    this.emit(session, { type: 'message.completed', turn_id: turn.id, message_id: answer.id, text: end.text, usage, provider, model, at, status: message.status });
+  }
+
+  #remind(session, text, ms) {
+    setTimeout(() => {
+      const at = new Date().toISOString();
+      const answer = { id: randomUUID(), role: 'assistant', text, at, turn_id: null, status: 'ok', channel: 'web', attachments: [], tool_calls: [], provider: null, model: null, usage: null };
+      session.messages.push(answer);
+      this.emit(session, { type: 'message.completed', message_id: answer.id, text, usage: null, provider: null, model: null, at, status: 'ok' });
+    }, ms).unref();
+  }
+
+  stopTurns() {
+    this.generation++;
+    for (const s of this.sessions.values()) s.turn = null;
+  }
+
+  resumeTurns() {
+    for (const s of this.sessions.values()) void this.#work(s);
+  }
+
+  status() {
+    const { offline, sandbox } = this.settings;
+    return {
+      version: '0.1.0',
+      uptime_s: Math.round((Date.now() - this.started) / 1000),
+      provider: offline ? { name: 'offline', model: 'builtin', offline: true } : { name: 'openai', model: 'gpt-5-mini', offline: false },
+      providers: [],
+      sandbox:
+        sandbox === 'full'
+          ? { mode: 'full', summary: 'Namespaces, Landlock and seccomp hold.', weaker: [], fix: [] }
+          : { mode: sandbox, summary: 'Skills run with one lock instead of two.', weaker: ['Paths outside the workspace can be seen, not read'], fix: ['Allow user namespaces: sysctl kernel.unprivileged_userns_clone=1'] },
+      connectors: [{ name: 'web', state: 'ok', detail: '' }],
+      skills: { total: this.skills.length, available: this.skills.filter((s) => s.state === 'trusted').length },
+      warnings: [],
+      user: { id: 'u1', name: 'owner', role: 'owner' },
+    };
+  }
+
+  #summary(s) {
+    const last = s.messages.at(-1);
+    return { ...s.meta, message_count: s.messages.length, preview: (last?.text ?? '').slice(0, 90).replace(/[#*`\n]+/g, ' '), running: s.turn !== null };
+  }
+
+  api(method, path, query, body) {
+    const [, family, name, tail] = path.split('/').map(decodeURIComponent);
+    if (family === 'status') return { body: this.status() };
+    if (family === 'skills') return this.#skills(method, name, body);
+    if (family !== 'sessions') return null;
+    if (!name) return { body: this.#list(query.get('q') ?? '') };
+    const session = this.sessions.get(name);
+    if (!session) return null;
+    if (method === 'DELETE') return this.sessions.delete(name) && { status: 204 };
+    if (tail !== 'messages') return { body: this.#summary(session) };
+    return { body: this.#messages(session, query) };
+  }
+
+  #list(q) {
+    const wanted = q.toLowerCase();
+    const sessions = [...this.sessions.values()]
+      .map((s) => this.#summary(s))
+      .filter((s) => s.message_count > 0 && `${s.title} ${s.preview}`.toLowerCase().includes(wanted))
+      .sort((a, b) => b.updated_at.localeCompare(a.updated_at));
+    return { sessions, next_cursor: null };
+  }
+
+  #messages(session, query) {
+    const before = session.messages.findIndex((m) => m.id === query.get('before'));
+    const upTo = before < 0 ? session.messages.length : before;
+    const from = Math.max(0, upTo - Number(query.get('limit') ?? 60));
+    return { messages: session.messages.slice(from, upTo), seq: session.seq, next_cursor: from > 0 ? session.messages[from].id : null };
+  }
+
+  #skills(method, name, body) {
+    if (!name) return { body: { skills: this.skills } };
+    const skill = this.skills.find((s) => s.name === name);
+    if (!skill || method !== 'PATCH') return skill ? { body: skill } : null;
+    if (body.trusted) Object.assign(skill, { state: 'trusted', reason: null });
+    if (body.enabled === false) skill.state = 'disabled';
+    if (body.enabled === true) skill.state = 'trusted';
+    return { body: skill };
+  }
+}

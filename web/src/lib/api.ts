@@ -1,0 +1,66 @@
+import type { MessagePage, Session, SessionPage, Skill, Status, User } from './types';
+
+export class ApiError extends Error {
+  /** 0 when the daemon could not be reached. */
+  readonly status: number;
+  readonly code: string;
+
+  constructor(status: number, code: string, message: string) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+type OnUnauthorized = () => void;
+let onUnauthorized: OnUnauthorized = () => {};
+
+/** Called whenever a request is answered with 401. */
+export function whenUnauthorized(handler: OnUnauthorized): void {
+  onUnauthorized = handler;
+}
+
+async function request<T>(method: string, path: string, body?: unknown): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(`/api/v1${path}`, {
+      method,
+      credentials: 'same-origin',
+      headers: body === undefined ? {} : { 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  } catch {
+    throw new ApiError(0, 'UNREACHABLE', 'Nexflow does not answer. Is it running?');
+  }
+  if (!response.ok) throw await failure(response, path);
+  if (response.status === 204) return undefined as T;
+  return (await response.json()) as T;
+}
+
+async function failure(response: Response, path: string): Promise<ApiError> {
+  if (response.status === 401 && !path.startsWith('/auth/')) onUnauthorized();
+  const body = (await response.json().catch(() => null)) as { error?: { code?: string; message?: string } } | null;
+  const message = body?.error?.message ?? `The request failed with status ${response.status}.`;
+  return new ApiError(response.status, body?.error?.code ?? 'HTTP_ERROR', message);
+}
+
+const query = (values: Record<string, string | number | null | undefined>): string => {
+  const given = Object.entries(values).filter(([, v]) => v !== null && v !== undefined && v !== '');
+  return given.length === 0 ? '' : `?${new URLSearchParams(given.map(([k, v]) => [k, String(v)]))}`;
+};
+const part = encodeURIComponent;
+
+export const login = (proof: { code: string } | { token: string }) => request<{ user: User }>('POST', '/auth/login', proof);
+export const logout = () => request<void>('POST', '/auth/logout', {});
+export const status = () => request<Status>('GET', '/status');
+
+export const sessions = (q: string, cursor: string | null = null) =>
+  request<SessionPage>('GET', `/sessions${query({ limit: 40, q, cursor })}`);
+export const session = (id: string) => request<Session>('GET', `/sessions/${part(id)}`);
+export const deleteSession = (id: string) => request<void>('DELETE', `/sessions/${part(id)}`);
+export const messages = (id: string, before: string | null = null) =>
+  request<MessagePage>('GET', `/sessions/${part(id)}/messages${query({ limit: 60, before })}`);
+
+export const skills = async () => (await request<{ skills: Skill[] }>('GET', '/skills')).skills;
+export const patchSkill = (name: string, change: { trusted?: boolean; enabled?: boolean }) =>
+  request<Skill>('PATCH', `/skills/${part(name)}`, change);

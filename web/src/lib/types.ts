@@ -1,0 +1,108 @@
+// What the HTTP interface answers. The contract is docs/api.md.
+
+export interface User {
+  id: string;
+  name: string;
+  role: 'owner' | 'member' | 'viewer';
+}
+
+export interface Status {
+  version: string;
+  uptime_s: number;
+  provider: { name: string; model: string; offline: boolean };
+  sandbox: { mode: string; summary: string; weaker?: string[]; fix?: string[] };
+  skills: { total: number; available: number };
+  warnings?: string[];
+  user: User;
+}
+
+export interface Session {
+  id: string;
+  title: string;
+  channel: string;
+  chat?: string;
+  created_at: string;
+  updated_at: string;
+  message_count: number;
+  preview: string;
+  running: boolean;
+}
+
+export interface SessionPage {
+  sessions: Session[];
+  next_cursor: string | null;
+}
+
+export interface AttachmentInfo {
+  name: string;
+  media_type: string;
+  size: number;
+}
+
+export interface AttachmentUpload {
+  name: string;
+  media_type: string;
+  /** Base64, without a `data:` prefix. */
+  data: string;
+}
+
+export interface Usage {
+  input_tokens: number;
+  output_tokens: number;
+  cost_usd: number | null;
+  estimated: boolean;
+}
+
+export type MessageStatus = 'ok' | 'failed' | 'cancelled' | 'pending' | 'running';
+export type ToolStatus = 'running' | 'ok' | 'failed' | 'interrupted' | 'cancelled' | 'refused';
+
+export interface ToolCall {
+  id: string;
+  skill: string;
+  status: string;
+  input?: unknown;
+  output?: unknown;
+  duration_ms?: number | null;
+}
+
+export interface Message {
+  id: string;
+  role: 'user' | 'assistant';
+  text: string;
+  at: string;
+  turn_id?: string | null;
+  status: MessageStatus;
+  channel?: string;
+  attachments?: AttachmentInfo[];
+  tool_calls?: ToolCall[];
+  provider?: string | null;
+  model?: string | null;
+  usage?: Usage | null;
+}
+
+export interface MessagePage {
+  messages: Message[];
+  seq: number;
+  next_cursor: string | null;
+}
+
+export type SkillState = 'trusted' | 'discovered' | 'changed' | 'disabled' | 'unavailable' | 'broken';
+
+export interface Skill {
+  name: string;
+  description: string;
+  emoji?: string | null;
+  version?: string | null;
+  author?: string | null;
+  category?: string | null;
+  tags?: string[];
+  kind: 'executable' | 'instruction' | 'broken';
+  state: SkillState;
+  reason?: string | null;
+  runtime?: string | null;
+  permissions: string[];
+  effects?: string[];
+  path?: string;
+  warnings?: string[];
+  shipped?: boolean;
+}

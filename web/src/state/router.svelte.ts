@@ -1,0 +1,37 @@
+// The address of the page: /#/, /#/s/{id}, /#/skills.
+
+export type Route = { view: 'chat'; session: string | null } | { view: 'skills' };
+
+export function parseRoute(hash: string): Route {
+  const path = hash.replace(/^#\/?/, '');
+  if (path === 'skills') return { view: 'skills' };
+  const session = /^s\/([^/?]+)$/.exec(path)?.[1];
+  return { view: 'chat', session: session ? decodeURIComponent(session) : null };
+}
+
+export const sessionHash = (id: string): string => `#/s/${encodeURIComponent(id)}`;
+
+class Router {
+  route = $state.raw<Route>(parseRoute(location.hash));
+
+  constructor() {
+    window.addEventListener('hashchange', () => this.#read());
+  }
+
+  go(hash: string): void {
+    if (location.hash === hash) this.#read();
+    else location.hash = hash;
+  }
+
+  /** Changes the address without a step in the history. */
+  replace(hash: string): void {
+    history.replaceState(null, '', hash);
+    this.#read();
+  }
+
+  #read(): void {
+    this.route = parseRoute(location.hash);
+  }
+}
+
+export const router = new Router();
