@@ -38,6 +38,12 @@ pub(super) fn look(
         if !exists {
             missing.push(format!("the file {location} is not there"));
         }
+        if exists && !readable(dir, &program) {
+            let dir = dir.display();
+            missing.push(format!(
+                "other users cannot read it; `chmod -R a+rX {dir}` lets them"
+            ));
+        }
         found.runtime = manifest.runtime.or_else(|| shebang(&program));
         match found.runtime {
             Some(runtime) => interpreter(runtime, path_env, &mut found, &mut missing),
@@ -110,6 +116,15 @@ fn which(name: &str, path_env: &str) -> Option<PathBuf> {
         .partition(|p| p.components().any(|c| c.as_os_str() == "shims"));
     let first = real.into_iter().chain(shims).next()?;
     first.canonicalize().ok()
+}
+
+/// Where the daemon is root, programs run as somebody else, who must be able to read them.
+fn readable(dir: &Path, program: &Path) -> bool {
+    let has = |path: &Path, bits| {
+        path.metadata()
+            .is_ok_and(|m| m.permissions().mode() & bits == bits)
+    };
+    !nix::unistd::geteuid().is_root() || (has(dir, 0o005) && has(program, 0o004))
 }
 
 fn in_system(path: &Path) -> bool {

@@ -161,7 +161,7 @@ fn grant(text: &str) -> Result<Grant, String> {
         ("llm", Some(task)) if !task.is_empty() && task.chars().all(is_word) => {
             Ok(Grant::Ability(text.to_owned()))
         }
-        _ => Err("there is no such permission; see the list in docs/skills.md".to_owned()),
+        _ => Err("there is no such permission: the words are shell, exec, filesystem, network, env, secret, memory, schedule, message and llm".to_owned()),
     }
 }
 

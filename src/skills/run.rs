@@ -163,7 +163,9 @@ impl Runner {
         let job = job::job(skill, input, &folders, &self.inner.config);
         let limits = job.limits.clone();
         let outcome = self.follow(skill, job, context, cancel).await?;
-        drop(folders);
+        tokio::task::spawn_blocking(move || drop(folders))
+            .await
+            .ok();
         Ok(output::result(&outcome, &limits))
     }
 

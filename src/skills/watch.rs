@@ -28,7 +28,7 @@ pub(super) async fn follow(
             changed.try_send(()).ok();
         }
     };
-    let mut debouncer = new_debouncer(QUIET, None, tell).map_err(error)?;
+    let mut debouncer = new_debouncer(QUIET, Some(QUIET), tell).map_err(error)?;
     debouncer
         .watch(directory, RecursiveMode::Recursive)
         .map_err(error)?;

@@ -1,6 +1,7 @@
 //! Skills from their folder to their result, through the real sandbox.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -425,6 +426,23 @@ async fn abilities_are_for_those_who_were_granted_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn parts_of_the_workspace_can_be_granted() {
+    let house = House::new();
+    let program = "echo x > out/file && cat out/file; echo y 2>/dev/null > other || echo refused";
+    let keys = "permissions: ['filesystem:write:workspace/out', 'filesystem:read:workspace']\n";
+    house.skill("parts", keys, bash(program));
+    let done = house.run("parts", json!({})).await;
+    assert_eq!(done.output["stdout"], "x\nrefused\n", "{done:?}");
+    assert!(house.workspace().join("out/file").is_file());
+    // A link that a program left in the way leads nowhere.
+    fs::remove_dir_all(house.workspace().join("out")).unwrap();
+    std::os::unix::fs::symlink("/tmp", house.workspace().join("out")).unwrap();
+    let done = house.run("parts", json!({})).await;
+    assert_eq!(done.status, Status::Refused);
+    assert!(done.error.unwrap().contains("is a link"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flood_is_cut_in_the_middle() {
     let mut house = House::new();
     house.config.max_output_kb = 4;
@@ -471,26 +489,26 @@ fn the_skills_of_other_agents_load() {
         );
     }
     let (mut usable, mut broken) = (0, Vec::new());
-    for dir in &found {
-        let directory = dir.parent().unwrap().to_owned();
-        let catalog = Catalog::new(
-            &Config {
-                directory,
-                ..Config::default()
-            },
-            PATH,
-        );
+    let parents: BTreeSet<&Path> = found.iter().filter_map(|dir| dir.parent()).collect();
+    for parent in parents {
+        let config = Config {
+            directory: parent.to_owned(),
+            ..Config::default()
+        };
+        let catalog = Catalog::new(&config, PATH);
         catalog.load();
-        let real = dir.canonicalize().unwrap();
         let all = catalog.snapshot();
-        let skill = all.iter().find(|s| s.dir == real);
-        let skill = skill.unwrap_or_else(|| panic!("{} is not listed", dir.display()));
-        assert!(!skill.manifest.description.is_empty() || skill.state == State::Broken);
-        if skill.state == State::Broken {
-            assert!(!skill.reason.is_empty());
-            broken.push(format!("{}: {}", dir.display(), skill.reason));
-        } else {
-            usable += 1;
+        for dir in found.iter().filter(|dir| dir.parent() == Some(parent)) {
+            let real = dir.canonicalize().unwrap();
+            let skill = all.iter().find(|s| s.dir == real);
+            let skill = skill.unwrap_or_else(|| panic!("{} is not listed", dir.display()));
+            if skill.state == State::Broken {
+                assert!(!skill.reason.is_empty());
+                broken.push(format!("{}: {}", dir.display(), skill.reason));
+            } else {
+                assert!(!skill.manifest.description.is_empty());
+                usable += 1;
+            }
         }
     }
     println!(

@@ -1,4 +1,11 @@
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Instant};
+//! What may be used, in every state.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
@@ -256,17 +263,21 @@ async fn a_change_is_seen_while_the_daemon_runs() {
     let change = async {
         for name in ["two", "three"] {
             skill(dir.path(), name, "");
-            for _ in 0..100 {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                if watched.get(name).is_some() {
-                    break;
-                }
-            }
-            assert!(watched.get(name).is_some(), "{name} was not seen");
-            tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+            seen(&watched, name).await;
+            tokio::time::sleep(Duration::from_millis(400)).await;
         }
         cancel.cancel();
     };
     let (ended, ()) = tokio::join!(catalog.watch(cancel.clone()), change);
     ended.unwrap();
+}
+
+async fn seen(catalog: &Catalog, name: &str) {
+    for _ in 0..100 {
+        if catalog.get(name).is_some() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{name} was not seen");
 }

@@ -8,6 +8,9 @@ use super::Fault;
 /// Keys that grant or start something: read exactly, or not at all.
 const STRICT: &[&str] = &["permissions", "location", "runtime"];
 
+/// Most brackets that may be open at a time.
+const DEEPEST: usize = 100;
+
 /// The head, and the text below it.
 #[derive(Debug)]
 pub(super) struct Head {
@@ -109,6 +112,10 @@ fn read(head: &Head, warnings: &mut Vec<String>) -> Result<Map<String, Value>, F
     if head.raw.is_empty() {
         return Ok(Map::new());
     }
+    if too_deep(&head.raw) {
+        warnings.push("the frontmatter opens too many brackets".to_owned());
+        return key_by_key(head);
+    }
     match serde_yaml::from_str::<serde_yaml::Value>(&head.raw) {
         Ok(serde_yaml::Value::Mapping(all)) => Ok(object(all)),
         Ok(_) => {
@@ -126,6 +133,19 @@ fn read(head: &Head, warnings: &mut Vec<String>) -> Result<Map<String, Value>, F
             key_by_key(head)
         }
     }
+}
+
+/// Many open brackets cost the YAML parser time by their square.
+fn too_deep(text: &str) -> bool {
+    let mut depth = 0_usize;
+    text.bytes().any(|byte| {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > DEEPEST
+    })
 }
 
 /// The key that a line begins, and what follows it.
@@ -190,6 +210,9 @@ fn block(key: &str, lines: &[&str]) -> Option<Value> {
 }
 
 fn yaml(key: &str, text: &str) -> Option<Value> {
+    if too_deep(text) {
+        return None;
+    }
     let parsed: serde_yaml::Value = serde_yaml::from_str(text).ok()?;
     let serde_yaml::Value::Mapping(all) = parsed else {
         return None;

@@ -45,9 +45,7 @@ fn read(text: &str) -> Document {
 #[test]
 fn the_example_of_the_plan_loads_exactly() {
     let Document {
-        manifest,
-        body,
-        warnings,
+        manifest, warnings, ..
     } = parse(SHELL_RUN.as_bytes(), "shell-run").unwrap();
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(manifest.name, "shell-run");
@@ -67,6 +65,11 @@ fn the_example_of_the_plan_loads_exactly() {
     assert_eq!(manifest.requirements.binaries, ["bash"]);
     assert_eq!(manifest.requirements.files, ["./run.sh"]);
     assert!(manifest.other.is_empty(), "{:?}", manifest.other);
+}
+
+#[test]
+fn the_lists_of_the_example_are_schemas() {
+    let Document { manifest, body, .. } = parse(SHELL_RUN.as_bytes(), "shell-run").unwrap();
     assert!(body.starts_with("# Shell Run Skill"));
     assert_eq!(
         manifest.input_schema,
@@ -182,6 +185,30 @@ fn what_is_too_large_says_so() {
     let doc = read(&long);
     assert_eq!(doc.manifest.description.len(), 1999);
     assert_eq!(doc.warnings.len(), 1);
+}
+
+#[test]
+fn a_hostile_file_takes_no_time() {
+    let began = std::time::Instant::now();
+    for unit in [
+        "[", "{", "- ", "&a ", "*", "> ", "#", "a: ", "`", "![", "(", "\t", "? ", "!",
+    ] {
+        let many = unit.repeat(LONGEST / unit.len() / 16);
+        drop(parse(
+            format!("---\nname: a\nx: {many}\n---\nb").as_bytes(),
+            "a",
+        ));
+        drop(parse(format!("---\n{many}\n---\nb").as_bytes(), "a"));
+        drop(parse(
+            format!("---\nname: a\ndescription: b\n---\n{many}").as_bytes(),
+            "a",
+        ));
+    }
+    let bomb = "---\nname: a\na: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n\
+                c: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\n\
+                e: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e]\n---\nb";
+    drop(parse(bomb.as_bytes(), "a"));
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
 }
 
 #[test]

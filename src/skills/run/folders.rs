@@ -5,7 +5,11 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::Once,
+    time::Duration,
 };
+
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     sandbox::Mount,
@@ -14,6 +18,11 @@ use crate::{
         permission::{Grant, Permission, Place, overlap},
     },
 };
+
+/// First of the users that programs run as where the daemon is root, and how many there are.
+const USERS: (u32, u32) = (64_000, 1500);
+/// A throwaway folder of this age belongs to nobody any more.
+const OLD: Duration = Duration::from_hours(24);
 
 /// Folders of one run. Dropping it removes the throwaway one.
 #[derive(Debug)]
@@ -24,8 +33,8 @@ pub(super) struct Folders {
     pub(super) workspace: PathBuf,
     /// What it sees.
     pub(super) mounts: Vec<Mount>,
-    /// The same for every run in this workspace.
-    pub(super) key: PathBuf,
+    /// The user of this workspace, the same at every run.
+    pub(super) uid: u32,
     throwaway: Option<PathBuf>,
 }
 
@@ -57,7 +66,7 @@ impl Folders {
             cwd: PathBuf::new(),
             workspace: PathBuf::new(),
             mounts: vec![Mount::read(&skill.dir)],
-            key: workspace.to_owned(),
+            uid: user(workspace),
             throwaway: None,
         };
         let mut inside: Vec<(&Path, bool)> = Vec::new();
@@ -99,18 +108,21 @@ impl Folders {
         if inside.is_empty() {
             let dir = data.join("scratch").join(uuid::Uuid::new_v4().to_string());
             make(&dir).map_err(failed)?;
+            tidy(&data.join("scratch"));
             self.throwaway = Some(dir.clone());
             self.mounts.push(Mount::write(&dir));
             (self.cwd, self.workspace) = (dir.clone(), dir);
             return Ok(());
         }
-        make(workspace).map_err(failed)?;
+        if make(workspace).map_err(failed)? {
+            give(workspace, self.uid).map_err(failed)?;
+        }
         self.workspace = workspace.canonicalize().map_err(failed)?;
         // The upper folders first: what is granted below them goes on top.
         let mut inside = inside.to_vec();
         inside.sort();
         for (rel, write) in inside {
-            let path = below(&self.workspace, rel)?;
+            let path = below(&self.workspace, rel, self.uid)?;
             self.mounts.push(mount(path.clone(), write));
             if self.cwd.as_os_str().is_empty() && path.is_dir() {
                 self.cwd = path;
@@ -128,10 +140,11 @@ fn mount(path: PathBuf, write: bool) -> Mount {
     }
 }
 
-/// Makes a folder for nobody else; those above it can be passed through, not looked into.
-fn make(dir: &Path) -> io::Result<()> {
+/// Makes a folder for nobody else; those above it can be passed through, not looked into. Says
+/// whether it is new.
+fn make(dir: &Path) -> io::Result<bool> {
     if dir.is_dir() {
-        return Ok(());
+        return Ok(false);
     }
     if let Some(parent) = dir.parent() {
         DirBuilder::new()
@@ -140,13 +153,39 @@ fn make(dir: &Path) -> io::Result<()> {
             .create(parent)?;
     }
     match DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        other => other.map(|()| true),
     }
 }
 
+/// Where the daemon is root, programs run as somebody else: the folder is theirs.
+fn give(dir: &Path, uid: u32) -> io::Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::lchown(dir, Some(uid), Some(uid))?;
+    }
+    Ok(())
+}
+
+/// Removes, once, what a daemon that was killed left behind.
+fn tidy(scratch: &Path) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let entries = fs::read_dir(scratch).into_iter().flatten().flatten();
+        for entry in entries {
+            let age = entry
+                .metadata()
+                .and_then(|m| m.modified())
+                .ok()
+                .and_then(|t| t.elapsed().ok());
+            if age.is_some_and(|age| age > OLD) {
+                fs::remove_dir_all(entry.path()).ok();
+            }
+        }
+    });
+}
+
 /// A part of the workspace, made if it is not there. A program may have put links in the way.
-fn below(workspace: &Path, rel: &Path) -> Result<PathBuf, String> {
+fn below(workspace: &Path, rel: &Path, uid: u32) -> Result<PathBuf, String> {
     let mut path = workspace.to_owned();
     for part in rel {
         path.push(part);
@@ -154,10 +193,11 @@ fn below(workspace: &Path, rel: &Path) -> Result<PathBuf, String> {
         match path.symlink_metadata() {
             Ok(found) if found.is_symlink() => return Err(format!("{shown} is a link")),
             Ok(_) => {}
-            Err(_) => DirBuilder::new()
-                .mode(0o700)
-                .create(&path)
-                .map_err(|e| format!("{shown}: {e}"))?,
+            Err(_) => {
+                let made = DirBuilder::new().mode(0o700).create(&path);
+                made.and_then(|()| give(&path, uid))
+                    .map_err(|e| format!("{shown}: {e}"))?;
+            }
         }
     }
     Ok(path)
@@ -214,4 +254,13 @@ fn apart(path: &Path, permission: &Permission, own: &[&Path]) -> Result<(), Stri
         )),
         None => Ok(()),
     }
+}
+
+fn user(workspace: &Path) -> u32 {
+    let digest = Sha256::digest(workspace.as_os_str().as_encoded_bytes());
+    let number = digest
+        .iter()
+        .take(4)
+        .fold(0_u32, |n, byte| (n << 8) | u32::from(*byte));
+    USERS.0 + number % USERS.1
 }

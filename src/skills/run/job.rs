@@ -3,7 +3,6 @@
 use std::{path::Path, time::Duration};
 
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::folders::Folders;
 use crate::{
@@ -17,8 +16,6 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin
 const LONGEST_VARIABLE: usize = 64 << 10;
 /// Most bytes of the input in variables.
 const MOST_VARIABLES: usize = 256 << 10;
-/// First of the users that programs run as where the daemon is root, and how many there are.
-const USERS: (u32, u32) = (64_000, 1500);
 
 /// The job of one run.
 pub(super) fn job(skill: &Skill, input: &Value, folders: &Folders, config: &Config) -> Job {
@@ -43,7 +40,7 @@ pub(super) fn job(skill: &Skill, input: &Value, folders: &Folders, config: &Conf
         mounts,
         network: network(skill),
         limits: limits(skill, config),
-        uid: Some(user(&folders.key)),
+        uid: Some(folders.uid),
         label: skill.name.clone(),
         ..Job::new(command(skill.runtime, &interpreter, &program))
     }
@@ -172,14 +169,4 @@ fn limits(skill: &Skill, config: &Config) -> Limits {
         disk_bytes,
         ..defaults
     }
-}
-
-/// The user of a workspace, the same at every run.
-fn user(workspace: &Path) -> u32 {
-    let digest = Sha256::digest(workspace.as_os_str().as_encoded_bytes());
-    let number = digest
-        .iter()
-        .take(4)
-        .fold(0_u32, |n, byte| (n << 8) | u32::from(*byte));
-    USERS.0 + number % USERS.1
 }
