@@ -24,7 +24,7 @@ pub(super) async fn run(setup: &Setup, json: bool) -> Result<()> {
             .unwrap_or_default();
         let url = field(&report, "url");
         line(&format!(
-            "nexflow {version} runs at {url} since {}",
+            "nexflow {version} runs at {url} for {}",
             span(uptime)
         ))?;
     } else {

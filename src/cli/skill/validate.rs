@@ -103,10 +103,12 @@ pub(super) fn review(path: &Path, with: (&skills::Config, &str)) -> Result<Vec<R
         let (mut mistakes, mut remarks) = (Vec::new(), skill.warnings.clone());
         match skill.state {
             State::Broken => mistakes.push(skill.reason.clone()),
-            // Its own script is its author's business, not that of this machine.
-            State::Unavailable if !has_script(skill) => mistakes.push(skill.reason.clone()),
             State::Unavailable => remarks.push(skill.reason.clone()),
             _ => {}
+        }
+        // Its own script is its author's business, not that of this machine.
+        if let Some(script) = missing_script(skill) {
+            mistakes.push(format!("SKILL.md: there is no file `{script}` to run"));
         }
         if let Err(error) = test::cases(&skill.dir) {
             mistakes.push(format!("{error:#}"));
@@ -125,12 +127,9 @@ pub(super) fn review(path: &Path, with: (&skills::Config, &str)) -> Result<Vec<R
         .collect())
 }
 
-fn has_script(skill: &Skill) -> bool {
-    skill
-        .manifest
-        .location
-        .as_ref()
-        .is_none_or(|script| skill.dir.join(script).is_file())
+fn missing_script(skill: &Skill) -> Option<&str> {
+    let script = skill.manifest.location.as_deref()?;
+    (skill.state != State::Broken && !skill.dir.join(script).is_file()).then_some(script)
 }
 
 /// The folder of a skill that is named by it or by its SKILL.md.
