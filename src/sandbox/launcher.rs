@@ -150,10 +150,12 @@ fn prepare(policy: Policy, fds: Vec<OwnedFd>, control: &OwnedFd) -> Step<(Child,
     let group = group::Group::create(&policy);
     let inner = policy.plan.namespaces;
     let namespace = inner && policy.plan.has(Lock::Processes);
-    let others = if group.counts_processes() || policy.plan.user_namespace {
-        0
+    // A user that only programs of the sandbox run as has little else; the daemon's own has.
+    let shared = policy.uid.is_none() && !policy.plan.user_namespace;
+    let others = if shared && !group.counts_processes() {
+        tree::tasks_of(getuid().as_raw())
     } else {
-        tree::tasks_of(policy.uid.unwrap_or_else(|| getuid().as_raw()))
+        0
     };
     let mut run = Run {
         policy,

@@ -185,26 +185,34 @@ impl Watch {
 
     /// Reads what the inner processes say. An end stays in the buffer.
     fn hear(&mut self, child: &Child, control: &OwnedFd) -> Heard {
-        while let Some(end) = self.heard.iter().position(|b| *b == b'\n') {
-            let line = String::from_utf8_lossy(self.heard.get(..end).unwrap_or_default());
-            match Word::parse(&line) {
-                Some(found @ Word::Found(..)) => say(control, &found),
-                Some(word) => return Heard::End(word),
-                None => {}
-            }
-            drop(self.heard.drain(..=end));
+        if let Some(word) = self.sort(control) {
+            return Heard::End(word);
         }
         let mut bytes = [0; 4096];
         match read(&child.reports, &mut bytes) {
             Ok(count) if count > 0 => {
                 self.heard.extend(bytes.iter().take(count));
-                Heard::Nothing
+                self.sort(control).map_or(Heard::Nothing, Heard::End)
             }
             _ => {
                 self.silent = true;
                 Heard::Closed
             }
         }
+    }
+
+    /// Passes findings on, up to an end.
+    fn sort(&mut self, control: &OwnedFd) -> Option<Word> {
+        while let Some(end) = self.heard.iter().position(|b| *b == b'\n') {
+            let line = String::from_utf8_lossy(self.heard.get(..end).unwrap_or_default());
+            match Word::parse(&line) {
+                Some(found @ Word::Found(..)) => say(control, &found),
+                Some(word) => return Some(word),
+                None => {}
+            }
+            drop(self.heard.drain(..=end));
+        }
+        None
     }
 
     /// Ends the tree if it was not its own end, and finds the last word.

@@ -8,16 +8,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nexflow::sandbox::{End, Limits, Live, Mode, Sandbox, SandboxError};
+use nexflow::sandbox::{End, Job, Limits, Live, Mode, Sandbox, SandboxError};
 use tokio_util::sync::CancellationToken;
 
-use super::{bash, config, forced, run_in};
+use super::{config, forced, run_in};
 
 fn limits(milliseconds: u64) -> Limits {
     Limits {
         wall: Duration::from_millis(milliseconds),
         ..Limits::default()
     }
+}
+
+/// A script whose sleeps are told from those of other test runs on the machine.
+fn own(script: &str) -> String {
+    of(script, std::process::id())
+}
+
+fn of(script: &str, process: u32) -> String {
+    script.replace("000", &format!("000.{process}"))
+}
+
+fn bash(script: &str) -> Job {
+    super::bash(&own(script))
 }
 
 /// Processes whose command line says this.
@@ -51,7 +64,7 @@ fn assert_none_left(marker: &str) {
 async fn a_program_ends_when_its_time_is_up() {
     for mode in [Mode::Full, Mode::Degraded] {
         let mut job = bash(
-            "trap '' TERM INT HUP; (setsid sleep 7777 &) ; (sleep 7777 & disown) & sleep 7777",
+            "trap '' TERM INT HUP; (setsid sleep 7000 &) ; (sleep 7000 & disown) & sleep 7000",
         );
         job.limits = limits(300);
         let outcome = run_in(forced(mode), job).await.unwrap();
@@ -61,7 +74,7 @@ async fn a_program_ends_when_its_time_is_up() {
             "{:?}",
             outcome.elapsed
         );
-        assert_none_left("sleep 7777");
+        assert_none_left(&own("sleep 7000"));
     }
 }
 
@@ -70,7 +83,7 @@ async fn a_program_ends_when_it_is_cancelled() {
     for mode in [Mode::Full, Mode::Degraded] {
         let cancel = CancellationToken::new();
         let (live, mut pieces) = tokio::sync::mpsc::channel(8);
-        let mut job = bash("echo here; (setsid sleep 8888 &); sleep 8888");
+        let mut job = bash("echo here; (setsid sleep 8000 &); sleep 8000");
         job.live = Some(live);
         let sandbox = Sandbox::new(forced(mode));
         let running = sandbox.run(job, &cancel);
@@ -87,18 +100,18 @@ async fn a_program_ends_when_it_is_cancelled() {
             "{:?}",
             asked.elapsed()
         );
-        assert_none_left("sleep 8888");
+        assert_none_left(&own("sleep 8000"));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_program_leaves_behind_goes_with_it() {
     for mode in [Mode::Full, Mode::Degraded] {
-        let job = bash("(setsid sleep 6666 >/dev/null 2>&1 &); sleep 6666 & exit 5");
+        let job = bash("(setsid sleep 6000 >/dev/null 2>&1 &); sleep 6000 & exit 5");
         let outcome = run_in(forced(mode), job).await.unwrap();
         assert_eq!(outcome.end, End::Exited(5));
         assert!(outcome.elapsed < Duration::from_secs(2));
-        assert_none_left("sleep 6666");
+        assert_none_left(&own("sleep 6000"));
     }
 }
 
@@ -111,17 +124,17 @@ fn status(pid: &str, field: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tree_ends_with_its_launcher() {
     let (live, mut pieces) = tokio::sync::mpsc::channel(8);
-    let mut job = bash("(setsid sleep 3333 &); echo here; exec sleep 3333");
+    let mut job = bash("(setsid sleep 3000 &); echo here; exec sleep 3000");
     job.live = Some(live);
     let sandbox = Sandbox::new(forced(Mode::Full));
     let cancel = CancellationToken::new();
     let running = sandbox.run(job, &cancel);
     let kill = async {
         pieces.recv().await.unwrap();
-        let own = std::process::id().to_string();
-        let program = processes("sleep 3333").into_iter().next().unwrap();
+        let daemon = std::process::id().to_string();
+        let program = processes(&own("sleep 3000")).into_iter().next().unwrap();
         let mut launcher = program;
-        while status(&launcher, "PPid:") != own {
+        while status(&launcher, "PPid:") != daemon {
             launcher = status(&launcher, "PPid:");
         }
         assert!(
@@ -137,7 +150,7 @@ async fn the_tree_ends_with_its_launcher() {
         matches!(outcome, Err(SandboxError::Start { .. })),
         "{outcome:?}"
     );
-    assert_none_left("sleep 3333");
+    assert_none_left(&own("sleep 3000"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,10 +158,10 @@ async fn a_dropped_run_ends() {
     let sandbox = Sandbox::new(config());
     sandbox.report().await;
     let cancel = CancellationToken::new();
-    let running = sandbox.run(bash("sleep 5555"), &cancel);
+    let running = sandbox.run(bash("sleep 5000"), &cancel);
     let short = tokio::time::timeout(Duration::from_millis(200), running).await;
     assert!(short.is_err());
-    assert_none_left("sleep 5555");
+    assert_none_left(&own("sleep 5000"));
 }
 
 /// Not a test by itself: the daemon that `the_tree_ends_with_the_daemon` kills.
@@ -162,7 +175,7 @@ async fn daemon_to_be_killed() {
     } else {
         Mode::Degraded
     };
-    let mut job = bash("echo started >&3; (setsid sleep 9999 &); sleep 9999");
+    let mut job = bash("echo started >&3; (setsid sleep 9000 &); sleep 9000");
     job.fds = vec![(3, std::io::stderr().try_clone_to_owned())];
     drop(run_in(forced(mode), job).await);
 }
@@ -197,6 +210,6 @@ fn the_tree_ends_with_the_daemon() {
         assert_eq!(&said, b"started\n");
         daemon.kill().unwrap();
         daemon.wait().unwrap();
-        assert_none_left("sleep 9999");
+        assert_none_left(&of("sleep 9000", daemon.id()));
     }
 }

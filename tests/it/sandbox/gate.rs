@@ -169,6 +169,11 @@ async fn the_usual_clients_find_the_gate() {
 
 fn refused(port: u16, other: u16) -> Vec<(String, String)> {
     vec![
+        // The address is granted, but not by this name.
+        (
+            format!(":127.0.0.1:{port}"),
+            format!("http://inside.example.org:{port}/"),
+        ),
         (String::new(), format!("http://127.0.0.1:{port}/")),
         (String::new(), "http://127.0.0.1/".to_owned()),
         (
@@ -264,6 +269,11 @@ async fn only_the_announced_body_goes_out() {
         "{said}"
     );
     assert_eq!(records.len(), 1);
+    let head = format!(
+        "POST /a HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n",
+        server.port
+    );
+    assert_eq!(records[0].bytes_up, head.len() as u64 + 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
