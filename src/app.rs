@@ -228,7 +228,7 @@ fn url(config: &Config, listening: Option<std::net::SocketAddr>) -> String {
     let host = match address.ip() {
         ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
         std::net::IpAddr::V6(v6) => format!("[{v6}]"),
-        ip => ip.to_string(),
+        std::net::IpAddr::V4(v4) => v4.to_string(),
     };
     format!("http://{host}:{}", address.port())
 }

@@ -124,7 +124,7 @@ impl Store {
         let (answer, result) = oneshot::channel();
         self.pool
             .read(Box::new(move |connection| {
-                drop(answer.send(query(connection)))
+                drop(answer.send(query(connection)));
             }))
             .await?;
         result

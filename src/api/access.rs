@@ -4,7 +4,9 @@ use std::{net::IpAddr, str::FromStr as _};
 
 use axum::{
     extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts, uri::Authority,
+    },
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -201,7 +203,7 @@ fn admit(gate: &Gate, request: &Request) -> Result<(), ApiError> {
         return Ok(());
     }
     let text = |name: HeaderName| request.headers().get(name).and_then(|v| v.to_str().ok());
-    let host = text(header::HOST).or_else(|| request.uri().authority().map(|a| a.as_str()));
+    let host = text(header::HOST).or_else(|| request.uri().authority().map(Authority::as_str));
     let host = host.unwrap_or_default();
     if !known_host(&gate.shared.config, host) {
         let text = format!("the host `{host}` is not known here; add it to server.allowed_hosts");

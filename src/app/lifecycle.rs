@@ -19,12 +19,7 @@ use crate::{
 
 pub(super) async fn serve(loaded: Loaded, announce: impl FnOnce(&Ready)) -> anyhow::Result<()> {
     logging::start(&loaded.config.logging);
-    for problem in &loaded.problems {
-        match problem.severity {
-            Severity::Warning => tracing::warn!("configuration: {problem}"),
-            Severity::Error => tracing::error!("configuration: {problem}"),
-        }
-    }
+    tell_problems(&loaded);
     let (mut stop, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
@@ -35,7 +30,7 @@ pub(super) async fn serve(loaded: Loaded, announce: impl FnOnce(&Ready)) -> anyh
     let socket = loaded.config.socket_path();
     let data_dir = loaded.config.data_dir.clone();
     let mut daemon = Daemon::build(loaded, Some(address)).await?;
-    open_doors(&mut daemon, listener, &socket)?;
+    open_doors(&mut daemon, listener, &socket);
     let login_url = api::owner_login(&daemon.shared).await?;
     announce(&Ready {
         url: daemon.shared.url.clone(),
@@ -56,6 +51,15 @@ pub(super) async fn serve(loaded: Loaded, announce: impl FnOnce(&Ready)) -> anyh
     failed.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
 }
 
+fn tell_problems(loaded: &Loaded) {
+    for problem in &loaded.problems {
+        match problem.severity {
+            Severity::Warning => tracing::warn!("configuration: {problem}"),
+            Severity::Error => tracing::error!("configuration: {problem}"),
+        }
+    }
+}
+
 async fn listen(loaded: &Loaded) -> anyhow::Result<TcpListener> {
     let server = &loaded.config.server;
     let address = SocketAddr::new(server.host, server.port);
@@ -65,7 +69,7 @@ async fn listen(loaded: &Loaded) -> anyhow::Result<TcpListener> {
 }
 
 /// The network and the Unix socket, both over the same routes.
-fn open_doors(daemon: &mut Daemon, tcp: TcpListener, socket: &Path) -> anyhow::Result<()> {
+fn open_doors(daemon: &mut Daemon, tcp: TcpListener, socket: &Path) {
     let network = api::router(Arc::clone(&daemon.shared), Door::Network);
     daemon
         .intake
@@ -83,7 +87,6 @@ fn open_doors(daemon: &mut Daemon, tcp: TcpListener, socket: &Path) -> anyhow::R
             tracing::error!(socket = %socket.display(), %error, "the command line cannot reach this daemon; choose a data directory with a shorter path");
         }
     }
-    Ok(())
 }
 
 async fn serve_tcp(

@@ -19,7 +19,7 @@ use crate::{
         usage,
     },
     types::{
-        MessageId, StepId, Timestamp,
+        MessageId, StepId, Timestamp, TurnId,
         frame::{Body, CallStatus, ErrorInfo, UsageInfo},
     },
 };
@@ -281,30 +281,35 @@ fn write(
             },
         )?;
     }
-    let frame = match &answer.error {
-        Some((code, _)) => Body::Failed {
-            turn_id: turn.id,
-            message_id: id,
-            text: answer.text.clone(),
-            error: ErrorInfo {
-                code: (*code).to_owned(),
-                message: answer.text.clone(),
-            },
-            at: now,
-        },
-        None => {
-            let (usage, cost) = usage::of_turn(tx, turn.id)?;
-            Body::Completed {
-                turn_id: Some(turn.id),
-                message_id: id,
-                text: answer.text.clone(),
-                status: status.to_owned(),
-                usage: UsageInfo::new(usage, cost),
-                provider: answer.provider.clone(),
-                model: answer.model.clone(),
-                at: now,
-            }
-        }
-    };
-    tx.show(turn.session, frame)
+    let (usage, cost) = usage::of_turn(tx, turn.id)?;
+    let usage = UsageInfo::new(usage, cost);
+    tx.show(turn.session, last_frame(turn.id, (&message, answer), usage))
+}
+
+/// The frame that ends a turn.
+fn last_frame(turn_id: TurnId, (said, answer): (&Message, &Answer), usage: UsageInfo) -> Body {
+    let (text, at, message_id) = (said.text.clone(), said.at, said.id);
+    if let Some((code, _)) = &answer.error {
+        let error = ErrorInfo {
+            code: (*code).to_owned(),
+            message: text.clone(),
+        };
+        return Body::Failed {
+            turn_id,
+            message_id,
+            text,
+            error,
+            at,
+        };
+    }
+    Body::Completed {
+        turn_id: Some(turn_id),
+        message_id,
+        text,
+        status: said.status.clone(),
+        usage,
+        provider: answer.provider.clone(),
+        model: answer.model.clone(),
+        at,
+    }
 }

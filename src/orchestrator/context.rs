@@ -245,7 +245,6 @@ pub(super) fn said_in(steps: &[Step]) -> Vec<Message> {
                     calls: calls.clone(),
                 });
             }
-            StepKind::Model { .. } => {}
             // A result without its call has no place in a conversation.
             StepKind::Tool { call, output, .. } if open.iter().any(|c| c.id == call.id) => {
                 said.push(Message::Result {
@@ -255,7 +254,8 @@ pub(super) fn said_in(steps: &[Step]) -> Vec<Message> {
                     failed: step.status != CallStatus::Ok,
                 });
             }
-            StepKind::Tool { .. } => {}
+            // Lost model calls, and results whose call is unknown.
+            StepKind::Model { .. } | StepKind::Tool { .. } => {}
         }
     }
     said

@@ -59,11 +59,12 @@ pub(super) async fn run(
 
 /// One try, and what follows from it.
 async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
-    let outcome = match too_old(core, &parcel) {
-        true => Err(ConnectorError::Refused(
+    let outcome = if too_old(core, &parcel) {
+        Err(ConnectorError::Refused(
             "it became too old to be of use".to_owned(),
-        )),
-        false => send(core, &parcel).await,
+        ))
+    } else {
+        send(core, &parcel).await
     };
     let now = core.parts.clock.now();
     let (id, connector) = (parcel.id, parcel.to.connector.clone());

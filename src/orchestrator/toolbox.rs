@@ -31,7 +31,7 @@ const RESULT: usize = 16_000;
 #[derive(Clone)]
 pub(super) struct Toolbox {
     tools: Arc<BTreeMap<String, Arc<dyn Tool>>>,
-    instructions: Arc<Vec<(String, String)>>,
+    instructions: Arc<[(String, String)]>,
 }
 
 impl Toolbox {
@@ -50,7 +50,7 @@ impl Toolbox {
         }
         Self {
             tools: Arc::new(all),
-            instructions: Arc::new(tools::skill::instructions(kit)),
+            instructions: tools::skill::instructions(kit).into(),
         }
     }
 

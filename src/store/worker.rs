@@ -161,7 +161,7 @@ impl Pool {
             let connection = read_only(path)?;
             let reads = Arc::clone(&reads);
             threads.push(spawn(format!("store-read-{n}"), move || {
-                read_loop(&connection, &reads)
+                read_loop(&connection, &reads);
             })?);
         }
         let work = move || {

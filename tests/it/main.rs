@@ -7,11 +7,7 @@
     clippy::print_stderr,
     reason = "tests fail where they stand"
 )]
-#![expect(
-    unreachable_pub,
-    missing_docs,
-    reason = "helpers of tests are seen by tests alone"
-)]
+#![expect(unreachable_pub, reason = "helpers of tests are seen by tests alone")]
 
 mod chat;
 mod cli;
