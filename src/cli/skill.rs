@@ -67,10 +67,13 @@ pub(super) enum Command {
         json: bool,
     },
     /// Run the cases in a skill's tests/*.json
-    #[command(after_help = test::FORMAT)]
+    #[command(after_help = test::case::FORMAT)]
     Test {
-        /// The folder of a skill that is in the catalogue
+        /// The folder of the skill
         path: PathBuf,
+        /// Run one that is not trusted, with what it asks for
+        #[arg(long, short)]
+        yes: bool,
         /// For programs
         #[arg(long)]
         json: bool,
@@ -100,6 +103,7 @@ pub(super) async fn run(setup: &Setup, command: Command) -> Result<()> {
     match command {
         Command::New(args) => new::run(setup, &args),
         Command::Validate { path, json } => validate::run(setup, &path, json),
+        Command::Test { path, yes, json } => test::run(setup, &path, yes, json).await,
         command => client::with(setup, async |client| speak(setup, client, &command).await).await,
     }
 }
@@ -120,11 +124,10 @@ async fn speak(setup: &Setup, client: &Client, command: &Command) -> Result<()> 
             };
             execute(client, name, &input, *json).await
         }
-        Command::Test { path, json } => test::run(setup, client, path, *json).await,
         Command::Trust { name, yes } => trust(setup, client, name, *yes).await,
         Command::Enable { name } => switch(client, name, true).await,
         Command::Disable { name } => switch(client, name, false).await,
-        Command::New(_) | Command::Validate { .. } => Ok(()),
+        Command::New(_) | Command::Validate { .. } | Command::Test { .. } => Ok(()),
     }
 }
 

@@ -109,7 +109,7 @@ fn write(folder: &Path, name: &str, runtime: Runtime) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::skill::{test, validate};
+    use crate::cli::skill::{test::case, validate};
 
     #[test]
     fn a_new_skill_is_whole_and_never_overwrites() {
@@ -129,7 +129,7 @@ mod tests {
             let config = crate::skills::Config::default();
             let found = validate::review(&folder, (&config, "/usr/bin:/bin")).unwrap();
             assert!(found.iter().all(|r| r.mistakes.is_empty()), "{found:?}");
-            assert!(test::cases(&folder).unwrap().len() == 2);
+            assert!(case::all(&folder).unwrap().len() == 3);
             assert!(
                 write(&folder, "again", runtime)
                     .unwrap_err()

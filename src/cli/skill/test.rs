@@ -1,93 +1,68 @@
-//! `nexflow skill test`: the cases in `tests/*.json`, through the same API and sandbox as any run.
+//! `nexflow skill test`: runs the cases in `tests/*.json`, each in a workspace of its own and in
+//! the same sandbox as any run. It runs nothing that no person has allowed.
 
-use std::path::Path;
+pub(super) mod case;
 
-use anyhow::{Context as _, Result};
-use serde::Deserialize;
-use serde_json::{Value, json};
-
-use super::validate;
-use crate::cli::{
-    Setup,
-    client::{Client, path},
-    out::{self, Level, Style, clean, field, line},
-    trouble::Trouble,
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
-/// What a file of cases looks like.
-pub(super) const FORMAT: &str = "\
-A file in tests/ holds one case or a list of cases:
-  {\"name\": \"words are counted\",
-   \"input\": {\"text\": \"two words\"},
-   \"status\": \"ok\",                 how the run ends: ok (if not given) or failed
-   \"output\": {\"words\": 2}}         what the output must contain, at least";
+use anyhow::{Context as _, Result};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
-/// One case.
-#[derive(Debug, Deserialize)]
-pub(super) struct Case {
-    #[serde(default)]
-    name: String,
-    #[serde(default = "empty")]
-    input: Value,
-    #[serde(default = "ok")]
-    status: String,
-    output: Option<Value>,
-}
-
-fn empty() -> Value {
-    json!({})
-}
-
-fn ok() -> String {
-    "ok".to_owned()
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum File {
-    Many(Vec<Case>),
-    One(Case),
-}
+use super::validate;
+use crate::{
+    cli::{
+        Setup, ask,
+        client::{self, path},
+        out::{self, Level, Style, cell, clean, field, line},
+        trouble::Trouble,
+    },
+    config::Config,
+    sandbox::{self, Sandbox},
+    skills::{
+        self, Skill, State,
+        catalog::Catalog,
+        run::{Abilities, RunContext, Runner},
+    },
+    types::Clock,
+};
+use case::Case;
 
 /// Runs all cases; fails if one does.
-pub(super) async fn run(setup: &Setup, client: &Client, place: &Path, json: bool) -> Result<()> {
+pub(super) async fn run(setup: &Setup, place: &Path, yes: bool, json: bool) -> Result<()> {
     let config = setup.load()?.config;
-    let found = validate::skills(place, (&config.skills, &config.path))?;
-    let Some(skill) = found.first() else {
+    let catalog = validate::catalog(place, (&config.skills, &config.path))?;
+    let Some(skill) = catalog.snapshot().first().cloned() else {
         return Ok(());
     };
-    let (name, folder) = (skill.name.as_str(), skill.dir.as_path());
-    let cases = cases(folder)?;
+    let cases = case::all(&skill.dir)?;
     if cases.is_empty() {
-        let what = format!("{} has no cases in tests/*.json", folder.display());
-        return Err(Trouble::new(what)
-            .hint("`nexflow skill test --help` shows the format")
-            .into());
+        let what = format!("{} has no cases in tests/*.json", skill.dir.display());
+        let hint = "`nexflow skill test --help` shows the format";
+        return Err(Trouble::new(what).hint(hint).into());
     }
-    client
-        .get(&path(&["skills", name], &[])?)
-        .await
-        .with_context(|| {
-            let home = config.skills.directory.display();
-            format!("{} can be tested when it lies in {home}", folder.display())
-        })?;
+    let skill = allowed(setup, (&catalog, skill), yes).await?;
+    let bench = Bench::new(&config, &skill)?;
     let mut results = Vec::new();
+    let mut failed = 0;
     for case in &cases {
-        let wrong = one(client, name, case).await?;
+        let wrong = bench.run(&skill, case).await?;
+        failed += usize::from(wrong.is_some());
         if !json {
             show(setup.style, case, wrong.as_deref())?;
         }
         results.push(json!({ "name": case.name, "ok": wrong.is_none(), "wrong": wrong }));
     }
-    let failed = results
-        .iter()
-        .filter(|r| r.get("ok") == Some(&json!(false)))
-        .count();
     if json {
-        out::json(&json!({ "skill": name, "ok": failed == 0, "cases": results }))?;
+        out::json(&json!({ "skill": skill.name, "ok": failed == 0, "cases": results }))?;
     }
     if failed > 0 {
-        let what = format!("{failed} of {} cases of {name} failed", cases.len());
+        let what = format!("{failed} of {} cases of {} failed", cases.len(), skill.name);
         return Err(Trouble::new(what).into());
     }
     Ok(())
@@ -107,122 +82,133 @@ fn show(style: Style, case: &Case, wrong: Option<&str>) -> Result<()> {
     wrong.map_or(Ok(()), |wrong| line(&format!("    {}", clean(wrong))))
 }
 
-/// Runs a case; what was wrong, if anything.
-async fn one(client: &Client, name: &str, case: &Case) -> Result<Option<String>> {
-    let answer = client
-        .post(
-            &path(&["skills", name], &[])?,
-            &json!({ "input": case.input }),
-        )
-        .await;
-    let answer = match answer {
-        Ok(answer) => answer,
-        // Input that the skill does not take is how a case of a refusal ends.
-        Err(error) if error.is::<Trouble>() => {
-            return Ok((case.status == "ok").then(|| format!("{error:#}")));
-        }
-        Err(error) => return Err(error),
-    };
-    Ok(wrong(case, &answer))
-}
-
-fn wrong(case: &Case, answer: &Value) -> Option<String> {
-    let status = field(answer, "status");
-    if status != case.status {
-        let error = field(answer, "error");
-        return Some(format!(
-            "it ended as {status}, not {}: {error}",
-            case.status
-        ));
+/// The skill as one that may run: it came with the program, is trusted as it is, or the person says
+/// so now, for these runs alone.
+async fn allowed(
+    setup: &Setup,
+    (catalog, skill): (&Catalog, Arc<Skill>),
+    yes: bool,
+) -> Result<Arc<Skill>> {
+    match skill.state {
+        State::Trusted => return Ok(skill),
+        State::Broken => return Err(Trouble::new(&skill.reason).into()),
+        _ => {}
     }
-    let wanted = case.output.as_ref()?;
-    let found = answer.get("output").unwrap_or(&Value::Null);
-    (!contains(found, wanted)).then(|| format!("the output is {found}, which lacks {wanted}"))
-}
-
-/// Whether everything that is wanted is there; objects may have more.
-fn contains(found: &Value, wanted: &Value) -> bool {
-    match (found, wanted) {
-        (Value::Object(found), Value::Object(wanted)) => wanted
-            .iter()
-            .all(|(key, wanted)| found.get(key).is_some_and(|found| contains(found, wanted))),
-        (Value::Array(found), Value::Array(wanted)) => {
-            found.len() == wanted.len() && found.iter().zip(wanted).all(|(f, w)| contains(f, w))
-        }
-        (Value::Number(found), Value::Number(wanted)) => found.as_f64() == wanted.as_f64(),
-        (found, wanted) => found == wanted,
-    }
-}
-
-/// The cases of a skill, by file name.
-pub(super) fn cases(folder: &Path) -> Result<Vec<Case>> {
-    let Ok(files) = std::fs::read_dir(folder.join("tests")) else {
-        return Ok(Vec::new());
-    };
-    let mut files: Vec<_> = files.filter_map(|f| f.ok().map(|f| f.path())).collect();
-    files.retain(|f| f.extension().is_some_and(|e| e == "json"));
-    files.sort_unstable();
-    let mut all = Vec::new();
-    for file in files {
-        let name = file
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let text = std::fs::read_to_string(&file)
-            .with_context(|| format!("{} cannot be read", file.display()))?;
-        let found: File = serde_json::from_str(&text)
-            .with_context(|| format!("tests/{name} is not a case or a list of cases"))?;
-        let mut found = match found {
-            File::Many(many) => many,
-            File::One(one) => vec![one],
+    if !yes && !trusted(setup, &skill).await? {
+        let asks = cell(skill.describe().get("permissions"));
+        let asks = if asks.is_empty() {
+            "nothing".to_owned()
+        } else {
+            asks
         };
-        for case in found.iter_mut().filter(|case| case.name.is_empty()) {
-            case.name.clone_from(&name);
+        out::aside(&format!(
+            "{} is not trusted as it is. It asks for: {}\n",
+            skill.name,
+            clean(&asks)
+        ));
+        if !ask::watched() || !ask::yes("Run its tests with that?")? {
+            let hint = "read its files, then add --yes, or trust it with `nexflow skill trust`";
+            return Err(Trouble::new("its tests were not run").hint(hint).into());
         }
-        all.append(&mut found);
     }
-    Ok(all)
+    let now = Clock::system().now();
+    let record = catalog.decide(&skill.name, (Some(true), Some(true)), ("test", now));
+    catalog.set_records(vec![record.map_err(Trouble::new)?]);
+    let skill = catalog
+        .get(&skill.name)
+        .filter(|s| s.state == State::Trusted || s.state == State::Unavailable);
+    match skill {
+        Some(skill) if skill.state == State::Trusted => Ok(skill),
+        Some(skill) => Err(Trouble::new(&skill.reason).into()),
+        None => Err(Trouble::new("the skill changed meanwhile").into()),
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Whether the catalogue that is in use trusts exactly this.
+async fn trusted(setup: &Setup, skill: &Skill) -> Result<bool> {
+    let path = path(&["skills", &skill.name], &[])?;
+    let known = client::with(setup, async |client| {
+        // That there is none of this name there is an answer too.
+        Ok(client.get(&path).await.unwrap_or_default())
+    });
+    let known = known.await?;
+    Ok(field(&known, "state") == "trusted" && field(&known, "hash") == skill.hash)
+}
 
-    fn case(value: Value) -> Case {
-        serde_json::from_value(value).unwrap()
+/// Where cases run.
+struct Bench {
+    runner: Runner,
+    workspaces: PathBuf,
+}
+
+impl Bench {
+    fn new(config: &Config, skill: &Skill) -> Result<Self> {
+        // Also where there is no skills directory yet.
+        let directory = skill.dir.clone();
+        let skills = skills::Config {
+            directory,
+            ..config.skills.clone()
+        };
+        let enabled = skills.sandbox_enabled;
+        let sandbox = Sandbox::new(sandbox::Config {
+            enabled,
+            ..Default::default()
+        });
+        private_folder(&config.data_dir)?;
+        let workspaces = config.data_dir.join("workspaces");
+        private_folder(&workspaces)?;
+        Ok(Self {
+            runner: Runner::new(sandbox, &skills, config.data_dir.clone()),
+            workspaces,
+        })
     }
 
-    #[test]
-    fn a_case_names_what_must_be_there_at_least() {
-        let wanted = case(json!({ "output": { "a": { "b": 1 } } }));
-        let answer = |output: Value| json!({ "status": "ok", "output": output });
-        assert_eq!(
-            wrong(
-                &wanted,
-                &answer(json!({ "a": { "b": 1.0, "c": 2 }, "d": 3 }))
-            ),
-            None
-        );
-        assert!(
-            wrong(&wanted, &answer(json!({ "a": {} })))
-                .unwrap()
-                .contains("lacks")
-        );
-        let failed = json!({ "status": "failed", "error": "no disk" });
-        assert_eq!(
-            wrong(&wanted, &failed).unwrap(),
-            "it ended as failed, not ok: no disk"
-        );
-        assert_eq!(wrong(&case(json!({ "status": "failed" })), &failed), None);
+    /// Runs a case; what was wrong, if anything.
+    async fn run(&self, skill: &Skill, case: &Case) -> Result<Option<String>> {
+        let workspace = self
+            .workspaces
+            .join(format!("test-{}", uuid::Uuid::now_v7()));
+        private_folder(&workspace)?;
+        let done = self.run_in(&workspace, skill, case).await;
+        std::fs::remove_dir_all(&workspace)
+            .with_context(|| format!("cannot remove {}", workspace.display()))?;
+        done
     }
 
-    #[test]
-    fn lists_are_whole() {
-        assert!(contains(
-            &json!([1, { "a": 1, "b": 2 }]),
-            &json!([1, { "a": 1 }])
-        ));
-        assert!(!contains(&json!([1, 2]), &json!([1])));
+    async fn run_in(&self, place: &Path, skill: &Skill, case: &Case) -> Result<Option<String>> {
+        case.prepare(place)?;
+        let context = RunContext {
+            workspace: place.to_owned(),
+            abilities: Some(Arc::new(Answers(case.abilities.clone()))),
+            live: None,
+        };
+        let cancel = CancellationToken::new();
+        let run = self.runner.run(skill, case.input.clone(), context, &cancel);
+        Ok(case.wrong(&Box::pin(run).await))
+    }
+}
+
+fn private_folder(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path);
+    made.with_context(|| format!("cannot make {}", path.display()))
+}
+
+/// What the daemon would do, as the case says.
+struct Answers(BTreeMap<String, Value>);
+
+#[async_trait]
+impl Abilities for Answers {
+    async fn call(&self, method: &str, _params: Value) -> Result<Value, String> {
+        match self.0.get(method) {
+            None => Err(format!("this case has no answer for `{method}`")),
+            Some(Value::Object(map)) if map.len() == 1 && map.contains_key("error") => {
+                Err(cell(map.get("error")))
+            }
+            Some(answer) => Ok(answer.clone()),
+        }
     }
 }

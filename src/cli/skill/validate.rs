@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 
-use super::test;
+use super::test::case;
 use crate::{
     cli::{
         Setup,
@@ -70,10 +70,7 @@ fn show(style: Style, review: &Review) -> Result<()> {
 }
 
 /// Every skill at or below a folder, read without any trust.
-pub(super) fn skills(
-    path: &Path,
-    (config, search): (&skills::Config, &str),
-) -> Result<Vec<std::sync::Arc<Skill>>> {
+pub(super) fn catalog(path: &Path, (config, search): (&skills::Config, &str)) -> Result<Catalog> {
     let folder = folder(path);
     if !folder.is_dir() {
         let what = format!("there is no folder {}", folder.display());
@@ -87,14 +84,13 @@ pub(super) fn skills(
     };
     let catalog = Catalog::new(&config, search);
     catalog.load();
-    let found = catalog.snapshot().as_ref().clone();
-    if found.is_empty() {
+    if catalog.snapshot().is_empty() {
         let what = format!("there is no SKILL.md in {}", folder.display());
         return Err(Trouble::new(what)
             .hint("`nexflow skill new NAME` begins a skill")
             .into());
     }
-    Ok(found)
+    Ok(catalog)
 }
 
 /// What is wrong and what is odd.
@@ -110,7 +106,7 @@ pub(super) fn review(path: &Path, with: (&skills::Config, &str)) -> Result<Vec<R
         if let Some(script) = missing_script(skill) {
             mistakes.push(format!("SKILL.md: there is no file `{script}` to run"));
         }
-        if let Err(error) = test::cases(&skill.dir) {
+        if let Err(error) = case::all(&skill.dir) {
             mistakes.push(format!("{error:#}"));
         }
         let path = skill.dir.display().to_string();
@@ -121,7 +117,8 @@ pub(super) fn review(path: &Path, with: (&skills::Config, &str)) -> Result<Vec<R
             remarks,
         }
     };
-    Ok(skills(path, with)?
+    Ok(catalog(path, with)?
+        .snapshot()
         .iter()
         .map(|skill| about(skill))
         .collect())
