@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub use files::{Open, interpreter_mounts, open_beneath};
 pub use gate::{Egress, Resolve};
 pub use launcher::helper;
+#[doc(hidden)]
 pub use policy::Lock;
 pub use report::{Layer, Report};
 pub use rule::{Ports, Rule};
@@ -294,6 +295,10 @@ pub struct Config {
     #[doc(hidden)]
     #[serde(skip)]
     pub without: Vec<Lock>,
+    /// Make no control groups. For tests of the watch that takes their place.
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub no_cgroups: bool,
     /// Where decisions of the gate are recorded.
     #[serde(skip)]
     pub egress: Option<mpsc::Sender<Egress>>,
@@ -312,6 +317,7 @@ impl Default for Config {
             helper: None,
             force: None,
             without: Vec::new(),
+            no_cgroups: false,
             egress: None,
             resolver: None,
         }

@@ -15,7 +15,11 @@ use prometheus_client::{
 };
 use serde_json::{Value, json};
 
-use super::{App, access::Caller, error::{ApiError, ApiResult}};
+use super::{
+    App,
+    access::Caller,
+    error::{ApiError, ApiResult},
+};
 use crate::store::{inbox, outbox, usage};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -43,7 +43,7 @@ pub(super) async fn with<T>(
 
 impl Client {
     /// Reaches the daemon, or opens the data directory.
-    pub(super) async fn open(loaded: Loaded) -> Result<Self> {
+    pub(super) async fn open(mut loaded: Loaded) -> Result<Self> {
         let path = loaded.config.socket_path();
         match UnixStream::connect(&path).await {
             Ok(_answers) => {
@@ -66,6 +66,10 @@ impl Client {
                     .into())
             }
             Err(_nobody) => {
+                // What a daemon tells its log is too much for someone who waits for an answer.
+                if loaded.config.logging.level == "info" {
+                    "warn".clone_into(&mut loaded.config.logging.level);
+                }
                 let local = Box::pin(app::local(loaded)).await?;
                 Ok(Self {
                     door: Door::Here {

@@ -9,12 +9,10 @@ use serde_json::{Value, json};
 use super::{
     Setup,
     client::{self, Client},
-    config,
     out::{self, Level, Style, bytes, clean, field, items, line},
-    status::{detail, level, mends, read, with_running, words_of},
+    status::{detail, level, mends, news, read, with_running, words_of},
     trouble::Trouble,
 };
-use crate::config::Problem;
 
 /// Less free room than this is a fault.
 const FULL: u64 = 100 << 20;
@@ -61,16 +59,20 @@ impl Finding {
 
 /// Looks at everything; an error if something needs mending.
 pub(super) async fn run(setup: &Setup, json: bool) -> Result<()> {
-    let loaded = setup.load()?;
-    let mut found: Vec<Finding> = loaded.problems.iter().map(configured).collect();
-    found.push(room(&loaded.config.data_dir));
+    let folder = setup.load()?.config.data_dir;
     let (report, running, skills) = client::with(setup, async |client| look(client).await).await?;
+    let problems = items(&report, "config_problems");
+    let mut found: Vec<Finding> = problems.iter().map(configured).collect();
+    found.push(room(&folder));
     found.extend(sandbox(report.get("sandbox").unwrap_or(&Value::Null)));
     found.extend(parts("provider", items(&report, "providers")));
     found.extend(parts("connector", items(&report, "connectors")));
     found.extend(items(&skills, "skills").iter().filter_map(skill));
-    let warnings = items(&report, "warnings").iter();
-    found.extend(warnings.map(|w| Finding::new(Level::Weak, "warning", words_of(w))));
+    found.extend(
+        items(&report, "warnings")
+            .iter()
+            .filter_map(|w| warning(w, problems)),
+    );
     let bad = found.iter().filter(|f| f.level == Level::Bad).count();
     if json {
         let report = with_running(report, running);
@@ -90,14 +92,22 @@ async fn look(client: &Client) -> Result<(Value, bool, Value)> {
     Ok((report, running, client.get("/api/v1/skills").await?))
 }
 
-fn configured(problem: &Problem) -> Finding {
-    let mend = problem.hint.iter().cloned().collect();
-    Finding::new(
-        config::level(problem.severity),
-        format!("config {}", problem.path),
-        &problem.message,
-    )
-    .mend(mend)
+fn configured(problem: &Value) -> Finding {
+    let level = if field(problem, "severity") == "error" {
+        Level::Bad
+    } else {
+        Level::Weak
+    };
+    let at = problem.get("line").and_then(Value::as_u64);
+    let at = at.map_or_else(String::new, |n| format!(" (line {n})"));
+    let name = format!("config {}{at}", field(problem, "path"));
+    Finding::new(level, name, field(problem, "message")).mend(mends(problem))
+}
+
+/// A warning that says more than the rest of this report does.
+fn warning(warning: &Value, problems: &[Value]) -> Option<Finding> {
+    let text = news(warning, problems).filter(|text| !text.contains("`nexflow doctor`"));
+    text.map(|text| Finding::new(Level::Weak, "warning", text))
 }
 
 fn room(folder: &Path) -> Finding {

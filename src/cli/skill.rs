@@ -99,7 +99,7 @@ pub(super) enum Command {
 pub(super) async fn run(setup: &Setup, command: Command) -> Result<()> {
     match command {
         Command::New(args) => new::run(setup, &args),
-        Command::Validate { path, json } => validate::run(setup.style, &path, json),
+        Command::Validate { path, json } => validate::run(setup, &path, json),
         command => client::with(setup, async |client| speak(setup, client, &command).await).await,
     }
 }
@@ -120,7 +120,7 @@ async fn speak(setup: &Setup, client: &Client, command: &Command) -> Result<()> 
             };
             execute(client, name, &input, *json).await
         }
-        Command::Test { path, json } => test::run(setup.style, client, path, *json).await,
+        Command::Test { path, json } => test::run(setup, client, path, *json).await,
         Command::Trust { name, yes } => trust(setup, client, name, *yes).await,
         Command::Enable { name } => switch(client, name, true).await,
         Command::Disable { name } => switch(client, name, false).await,

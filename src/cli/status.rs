@@ -24,7 +24,7 @@ pub(super) async fn run(setup: &Setup, json: bool) -> Result<()> {
             .unwrap_or_default();
         let url = field(&report, "url");
         line(&format!(
-            "nexflow {version} runs at {url} since {}",
+            "nexflow {version} runs at {url} for {}",
             span(uptime)
         ))?;
     } else {
@@ -37,8 +37,11 @@ pub(super) async fn run(setup: &Setup, json: bool) -> Result<()> {
         line(&format!("Answers:     {}", clean(&join(&[name, model]))))?;
     }
     let sandbox = report.get("sandbox").unwrap_or(&Value::Null);
-    let words = join(&[field(sandbox, "mode"), field(sandbox, "summary")]);
-    line(&format!("Sandbox:     {}", clean(&words)))?;
+    let (mode, summary) = (field(sandbox, "mode"), field(sandbox, "summary"));
+    line(&format!(
+        "Sandbox:     {}",
+        clean(&format!("{mode}. {summary}"))
+    ))?;
     let skills = report.get("skills").unwrap_or(&Value::Null);
     let count = |key| skills.get(key).and_then(Value::as_u64).unwrap_or_default();
     line(&format!(
@@ -48,11 +51,32 @@ pub(super) async fn run(setup: &Setup, json: bool) -> Result<()> {
     ))?;
     parts(style, "Provider", items(&report, "providers"))?;
     parts(style, "Connector", items(&report, "connectors"))?;
-    for warning in items(&report, "warnings") {
-        let sign = style.mark(Level::Weak, Level::Weak.sign());
-        line(&format!("{sign} {}", words_of(warning)))?;
+    let problems = items(&report, "config_problems");
+    let sign = style.mark(Level::Weak, Level::Weak.sign());
+    for warning in items(&report, "warnings")
+        .iter()
+        .filter_map(|w| news(w, problems))
+    {
+        line(&format!("{sign} {warning}"))?;
     }
-    Ok(())
+    match problems.len() {
+        0 => Ok(()),
+        1 => line(&format!(
+            "{sign} 1 remark on the configuration; `nexflow doctor` shows it"
+        )),
+        n => line(&format!(
+            "{sign} {n} remarks on the configuration; `nexflow doctor` shows them"
+        )),
+    }
+}
+
+/// A warning that is more than the sum of the remarks on the configuration.
+pub(super) fn news(warning: &Value, problems: &[Value]) -> Option<String> {
+    let text = words_of(warning);
+    let known = problems
+        .iter()
+        .any(|problem| text.contains(field(problem, "message")));
+    (!known).then_some(text)
 }
 
 /// The report with everything tried, and whether it is a daemon's.
@@ -97,9 +121,8 @@ fn parts(style: Style, kind: &str, parts: &[Value]) -> Result<()> {
 /// How a provider or connector stands, by the word for its state.
 pub(super) fn level(part: &Value) -> Level {
     match field(part, "state") {
-        "ok" | "ready" | "running" | "up" | "connected" | "unknown" | "offline" | "disabled"
-        | "off" => Level::Good,
-        "starting" | "retrying" | "waiting" | "restarting" | "reconnecting" => Level::Weak,
+        "ok" | "ready" | "unknown" => Level::Good,
+        "off" if field(part, "detail") == "switched off" => Level::Good,
         _ => Level::Bad,
     }
 }
@@ -141,7 +164,8 @@ pub(super) fn words_of(value: &Value) -> String {
 }
 
 fn join(words: &[&str]) -> String {
-    let words: Vec<&str> = words.iter().copied().filter(|w| !w.is_empty()).collect();
+    let mut words: Vec<&str> = words.iter().copied().filter(|w| !w.is_empty()).collect();
+    words.dedup();
     words.join(" ")
 }
 

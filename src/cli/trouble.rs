@@ -58,6 +58,7 @@ fn hint(code: &str) -> Option<&'static str> {
             "`nexflow skill show NAME` says what it asks for, `nexflow skill trust NAME` allows it"
         }
         "SESSION_NOT_FOUND" => "`nexflow session list` shows what there is",
+        "NOT_FOUND" => "the `list` commands show the ids of what there is",
         "AGENT_NOT_FOUND" => "leave out --agent to speak to the default agent",
         "INTERNAL" => "the log of `nexflow run` has more; `nexflow doctor` looks for causes",
         "STOPPING" => "try again in a moment",

@@ -1,9 +1,10 @@
 //! One model call: the chosen provider, streamed; a second try where that helps; the next provider
 //! where it does not.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
+use serde_json::Value;
 
 use super::{context, turn::Work};
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     types::{
         chat::{Delta, Message, Stop, Usage, estimate_tokens},
         frame::Body,
+        secret::mask,
         text::shorten,
     },
 };
@@ -220,6 +222,7 @@ async fn stream(
     }
     said.name = format!("{}/{}", about.name, about.model);
     distinct_ids(work, &mut said);
+    masked(&mut said);
     if stop == Stop::Length && said.calls.is_empty() {
         said.text
             .push_str("\n\n*(cut: the answer reached its length limit)*");
@@ -258,6 +261,18 @@ fn live(work: &Work, text: String) {
             text,
         },
     );
+}
+
+/// A model that was told a secret somewhere does not get to write it anywhere.
+fn masked(said: &mut Said) {
+    if let Cow::Owned(clean) = mask(&said.text) {
+        said.text = clean;
+    }
+    for call in &mut said.calls {
+        if let Cow::Owned(clean) = mask(&call.args.to_string()) {
+            call.args = serde_json::from_str(&clean).unwrap_or(Value::String(clean));
+        }
+    }
 }
 
 /// Some servers number calls from zero in each answer: within a turn an id must stand for one call.

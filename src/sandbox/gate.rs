@@ -205,6 +205,7 @@ impl Run {
         );
         either_way(timeout(PATIENCE, client.write_all(head.as_bytes())).await);
         either_way(client.shutdown().await);
+        relay::linger(client).await;
     }
 
     /// Reads the request, decides, connects.

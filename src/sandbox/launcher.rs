@@ -89,6 +89,8 @@ struct Run {
     /// Where the two inner processes report; closed by `execve`.
     status: Option<OwnedFd>,
     group: group::Group,
+    /// Threads that the program's user has already, if they count against its limit.
+    others: u64,
     /// Without a private root: a folder that serves as `/tmp` and home.
     private: Option<PathBuf>,
     /// Address of the gate, where the program has one.
@@ -148,11 +150,19 @@ fn prepare(policy: Policy, fds: Vec<OwnedFd>, control: &OwnedFd) -> Step<(Child,
     let group = group::Group::create(&policy);
     let inner = policy.plan.namespaces;
     let namespace = inner && policy.plan.has(Lock::Processes);
+    // A user that only programs of the sandbox run as has little else; the daemon's own has.
+    let shared = policy.uid.is_none() && !policy.plan.user_namespace;
+    let others = if shared && !group.counts_processes() {
+        tree::tasks_of(getuid().as_raw())
+    } else {
+        0
+    };
     let mut run = Run {
         policy,
         fds,
         status: Some(status),
         group,
+        others,
         private: None,
         gate: None,
     };

@@ -40,6 +40,8 @@ pub(super) enum Net {
     Loopback,
     Gate {
         /// Something on a loopback address was granted: it must go to the gate as well.
+        host_loopback: bool,
+        /// The run's own loopback was granted as well.
         own_loopback: bool,
     },
 }
@@ -50,7 +52,8 @@ impl From<&Network> for Net {
             Network::None => Self::None,
             Network::Loopback => Self::Loopback,
             Network::Gate(rules) => Self::Gate {
-                own_loopback: rules.iter().any(super::Rule::is_loopback_address),
+                host_loopback: rules.iter().any(super::Rule::is_loopback_address),
+                own_loopback: rules.contains(&super::Rule::Loopback),
             },
         }
     }
@@ -113,11 +116,9 @@ pub enum Lock {
     Capabilities,
     NoNewPrivileges,
     Rlimits,
-    Descriptors,
     Session,
     MemoryLimit,
     DiskLimit,
-    Tree,
 }
 
 impl Plan {

@@ -65,9 +65,11 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 pub(super) async fn probe(config: &Config) -> Found {
     let powers = sys::capabilities().unwrap_or(0);
     let landlock = sys::landlock_level().unwrap_or(0);
-    let cgroups = tokio::task::spawn_blocking(launcher::parents)
-        .await
-        .unwrap_or_default();
+    let mut cgroups = Vec::new();
+    if !config.no_cgroups {
+        let found = tokio::task::spawn_blocking(launcher::parents).await;
+        cgroups = found.unwrap_or_default();
+    }
     let best = Plan {
         namespaces: true,
         user_namespace: powers & CAP_SYS_ADMIN == 0,
@@ -238,10 +240,14 @@ impl Search<'_> {
         }
         if !counted {
             weaker("Memory is measured every 20 ms instead of being limited by the kernel.");
+            weaker("The number of processes is limited per user, not per run.");
         }
         if mode == Mode::Degraded {
             weaker("Whether a path exists on this machine can be seen, though not read.");
             weaker("The numbers of other processes can be seen.");
+            if self.switch_user {
+                weaker("Skills' folders must be reachable by other users, as under /var or /srv.");
+            }
             if landlock < 4 {
                 weaker("Skills with network permission are refused: Landlock is below level 4.");
             } else {

@@ -61,12 +61,19 @@ pub(super) async fn run(
     check::supported(found, &job)?;
     check::job(&job)?;
     let policy = check::policy(&job, found);
+    let label = job.label.clone();
     let mut session = Session::start(config, &policy, job).await.map_err(start)?;
     let end = session.follow(cancel).await?;
     let (stdout, stderr) = session.finish().await;
     let elapsed = started.elapsed();
     let mode = found.report.mode;
-    tracing::debug!(sandbox = mode.as_str(), ?end, ?elapsed, "a program ran");
+    tracing::info!(
+        skill = label,
+        sandbox = mode.as_str(),
+        ?end,
+        ?elapsed,
+        "a program ran"
+    );
     Ok(Outcome {
         end,
         stdout,

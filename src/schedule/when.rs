@@ -268,7 +268,10 @@ fn moment(text: &str, now: DateTime<Tz>) -> Option<DateTime<Tz>> {
         return moment(&turned, now);
     }
     let prefixes = ["on ", "next ", "this "];
-    let text = prefixes.iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
+    let text = prefixes
+        .iter()
+        .find_map(|p| text.strip_prefix(p))
+        .unwrap_or(text);
     let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
     let wanted = weekday(name)?;
     let time = time_of(rest)?;

@@ -3,7 +3,10 @@
 use std::{path::Path, process::Stdio};
 
 use serde_json::{Value, json};
-use tokio::{io::{AsyncBufReadExt as _, BufReader}, process::{Child, Command}};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
 
 use crate::support::{Daemon, PATIENCE, string};
 
@@ -16,16 +19,31 @@ struct Peer {
     _folder: tempfile::TempDir,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test starts the server that it speaks to")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test starts the server that it speaks to"
+)]
 async fn peer(fixtures: Value) -> Peer {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools");
     let program = tools.join("node_modules/.bin/llmock");
-    assert!(program.exists(), "{} is missing: `make setup` installs it", program.display());
+    assert!(
+        program.exists(),
+        "{} is missing: `make setup` installs it",
+        program.display()
+    );
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("fixtures.json");
     std::fs::write(&file, fixtures.to_string()).unwrap();
     let mut child = Command::new(program)
-        .args(["-p", "0", "-h", "127.0.0.1", "--strict", "--validate-on-load", "-f"])
+        .args([
+            "-p",
+            "0",
+            "-h",
+            "127.0.0.1",
+            "--strict",
+            "--validate-on-load",
+            "-f",
+        ])
         .arg(&file)
         .env("AIMOCK_API_KEYS", KEY)
         .stdin(Stdio::null())
@@ -43,7 +61,11 @@ async fn peer(fixtures: Value) -> Peer {
         panic!("the server ended before it listened")
     };
     let url = tokio::time::timeout(PATIENCE * 2, url).await.unwrap();
-    Peer { url, _child: child, _folder: folder }
+    Peer {
+        url,
+        _child: child,
+        _folder: folder,
+    }
 }
 
 fn fixtures() -> Value {
@@ -67,20 +89,42 @@ async fn two_skills(kind: &str, path: &str) {
         "llm:\n  default_provider: {kind}\n  ollama_url: ''\n  providers:\n    {kind}: {{ base_url: '{}{path}', api_key: {KEY}, model: some-model }}\n",
         peer.url
     );
-    let config = if kind == "ollama" { config.replace(&format!("api_key: {KEY}, "), "") } else { config };
+    let config = if kind == "ollama" {
+        config.replace(&format!("api_key: {KEY}, "), "")
+    } else {
+        config
+    };
     let daemon = Daemon::with(&config).await;
     let mut page = daemon.socket("new", None).await;
     page.say("tell me about host and note", "c1").await;
     let frames = page.all_until("message.completed").await;
-    let of = |kind: &str| frames.iter().filter(|f| f["type"] == kind).collect::<Vec<_>>();
+    let of = |kind: &str| {
+        frames
+            .iter()
+            .filter(|f| f["type"] == kind)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(of("tool.finished").len(), 2, "{frames:?}");
-    assert!(of("tool.finished").iter().all(|f| f["status"] == "ok"), "{frames:?}");
-    assert!(of("tool.finished").iter().any(|f| f["output"].to_string().contains("kernel-42")));
+    assert!(
+        of("tool.finished").iter().all(|f| f["status"] == "ok"),
+        "{frames:?}"
+    );
+    assert!(
+        of("tool.finished")
+            .iter()
+            .any(|f| f["output"].to_string().contains("kernel-42"))
+    );
     assert!(of("text.delta").len() > 4, "it was streamed");
     let done = frames.last().unwrap();
-    assert!(string(done, "text").contains("Both are done: kernel-42 and the note."), "{done}");
+    assert!(
+        string(done, "text").contains("Both are done: kernel-42 and the note."),
+        "{done}"
+    );
     assert_eq!(done["provider"], kind);
-    assert!(done["usage"]["input_tokens"].as_u64().unwrap() > 0, "{done}");
+    assert!(
+        done["usage"]["input_tokens"].as_u64().unwrap() > 0,
+        "{done}"
+    );
     let usage = daemon.owner().get("/api/v1/usage?by=model").await.ok();
     assert_eq!(usage["usage"][0]["calls"], 2, "{usage}");
     let asked = string(of("message.accepted")[0], "message_id");

@@ -5,13 +5,19 @@
     clippy::disallowed_methods,
     reason = "controls run the same programs without the sandbox"
 )]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, outside of test functions"
+)]
 
 mod attacks;
 mod bombs;
+mod ends;
 mod gate;
 mod kernel;
 mod layers;
 mod runs;
+mod sockets;
 mod stage;
 
 use std::path::PathBuf;

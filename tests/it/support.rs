@@ -28,7 +28,10 @@ pub struct Daemon {
 #[expect(clippy::disallowed_methods, reason = "tests start the daemon")]
 pub fn nexflow(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nexflow"));
-    command.args(args).stdin(Stdio::null()).env_remove("NEXFLOW_CONFIG");
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .env_remove("NEXFLOW_CONFIG");
     for key in ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "XDG_CONFIG_HOME"] {
         command.env_remove(key);
     }
@@ -46,8 +49,12 @@ impl Daemon {
         let folder = tempfile::tempdir().unwrap();
         let skills = Path::new(env!("CARGO_MANIFEST_DIR")).join("skills");
         copy_tree(&skills, &folder.path().join("skills"));
-        let mut daemon =
-            Self { folder, url: String::new(), login: String::new(), child: None };
+        let mut daemon = Self {
+            folder,
+            url: String::new(),
+            login: String::new(),
+            child: None,
+        };
         daemon.configure(config);
         daemon.launch().await;
         daemon
@@ -56,7 +63,11 @@ impl Daemon {
     /// Writes the configuration file.
     pub fn configure(&self, config: &str) {
         let base = "server: { port: 0 }\nscheduler: { time_zone: UTC }\n";
-        let llm = if config.contains("llm:") { "" } else { "llm: { ollama_url: '' }\n" };
+        let llm = if config.contains("llm:") {
+            ""
+        } else {
+            "llm: { ollama_url: '' }\n"
+        };
         std::fs::write(self.path("config.yml"), format!("{base}{llm}{config}")).unwrap();
     }
 
@@ -68,14 +79,19 @@ impl Daemon {
     /// A command line for this daemon.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = nexflow(args);
-        command.arg("--config").arg(self.path("config.yml")).current_dir(self.folder.path());
+        command
+            .arg("--config")
+            .arg(self.path("config.yml"))
+            .current_dir(self.folder.path());
         command
     }
 
     /// Runs a command to its end.
     pub async fn cli(&self, args: &[&str]) -> Output {
         let mut command = self.command(args);
-        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+        tokio::task::spawn_blocking(move || command.output().unwrap())
+            .await
+            .unwrap()
     }
 
     /// Runs a command that must succeed; what it printed.
@@ -88,7 +104,11 @@ impl Daemon {
 
     /// Starts (again) on the same folder.
     pub async fn launch(&mut self) {
-        let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .unwrap();
         let out = self.path("out");
         let mut command = self.command(&["run"]);
         command.stdout(File::create(&out).unwrap()).stderr(log);
@@ -124,7 +144,9 @@ impl Daemon {
         let mut child = self.child.take().unwrap();
         let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+        let status = tokio::task::spawn_blocking(move || child.wait().unwrap())
+            .await
+            .unwrap();
         assert!(status.success(), "it stopped badly: {}", self.log());
     }
 
@@ -140,29 +162,48 @@ impl Daemon {
 
     /// A client that shows no credential.
     pub fn stranger(&self) -> Client {
-        Client { http: http(None), base: self.url.clone() }
+        Client {
+            http: http(None),
+            base: self.url.clone(),
+        }
     }
 
     /// The owner, over the Unix socket.
     pub fn owner(&self) -> Client {
-        Client { http: http(Some(&self.path("data/nexflow.sock"))), base: "http://nexflow".to_owned() }
+        Client {
+            http: http(Some(&self.path("data/nexflow.sock"))),
+            base: "http://nexflow".to_owned(),
+        }
     }
 
     /// Sends a message and waits for the answer.
     pub async fn ask(&self, text: &str) -> Value {
-        self.owner().post("/api/v1/chat", json!({ "message": text })).await.ok()
+        self.owner()
+            .post("/api/v1/chat", json!({ "message": text }))
+            .await
+            .ok()
     }
 
     /// A WebSocket of the owner.
     pub async fn socket(&self, session: &str, after: Option<i64>) -> Socket {
-        let token = self.cli_ok(&["token", "create", "--name", "socket", "--role", "owner"]).await;
+        let token = self
+            .cli_ok(&["token", "create", "--name", "socket", "--role", "owner"])
+            .await;
         let after = after.map(|n| format!("?after={n}")).unwrap_or_default();
-        let url = format!("{}/ws/chat/{session}{after}", self.url.replacen("http", "ws", 1));
+        let url = format!(
+            "{}/ws/chat/{session}{after}",
+            self.url.replacen("http", "ws", 1)
+        );
         let mut request = url.into_client_request().unwrap();
         let bearer = format!("Bearer {}", token.trim());
-        request.headers_mut().insert("authorization", bearer.parse().unwrap());
+        request
+            .headers_mut()
+            .insert("authorization", bearer.parse().unwrap());
         let (stream, _) = tokio_tungstenite::connect_async(request).await.unwrap();
-        let mut socket = Socket { stream, session: String::new() };
+        let mut socket = Socket {
+            stream,
+            session: String::new(),
+        };
         let opened = socket.until("session.opened").await;
         socket.session = string(&opened, "session_id");
         socket
@@ -191,11 +232,15 @@ pub struct Socket {
 
 impl Socket {
     pub async fn send(&mut self, frame: Value) {
-        self.stream.send(tungstenite::Message::text(frame.to_string())).await.unwrap();
+        self.stream
+            .send(tungstenite::Message::text(frame.to_string()))
+            .await
+            .unwrap();
     }
 
     pub async fn say(&mut self, text: &str, client_id: &str) {
-        self.send(json!({ "type": "message", "text": text, "client_id": client_id })).await;
+        self.send(json!({ "type": "message", "text": text, "client_id": client_id }))
+            .await;
     }
 
     /// The next frame; none when the connection ended.
@@ -220,7 +265,10 @@ impl Socket {
     pub async fn all_until(&mut self, kind: &str) -> Vec<Value> {
         let mut seen = Vec::new();
         loop {
-            let frame = self.next().await.unwrap_or_else(|| panic!("no {kind} in {seen:?}"));
+            let frame = self
+                .next()
+                .await
+                .unwrap_or_else(|| panic!("no {kind} in {seen:?}"));
             let done = frame["type"] == kind;
             seen.push(frame);
             if done {
@@ -260,8 +308,17 @@ impl Reply {
 
     /// The body of an answer that must be a success.
     pub fn ok(&self) -> Value {
-        assert!((200..300).contains(&self.status), "{}: {}", self.status, self.body);
-        if self.body.is_empty() { Value::Null } else { self.json() }
+        assert!(
+            (200..300).contains(&self.status),
+            "{}: {}",
+            self.status,
+            self.body
+        );
+        if self.body.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
     }
 
     /// The code of an answer that must be an error in the format of the API.
@@ -287,7 +344,8 @@ impl Client {
     }
 
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
-        self.http.request(method.parse().unwrap(), format!("{}{path}", self.base))
+        self.http
+            .request(method.parse().unwrap(), format!("{}{path}", self.base))
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -305,7 +363,10 @@ pub fn text(bytes: &[u8]) -> String {
 
 /// A string of a JSON object.
 pub fn string(value: &Value, key: &str) -> String {
-    value[key].as_str().unwrap_or_else(|| panic!("no {key} in {value}")).to_owned()
+    value[key]
+        .as_str()
+        .unwrap_or_else(|| panic!("no {key} in {value}"))
+        .to_owned()
 }
 
 /// Waits until something holds.
@@ -338,7 +399,9 @@ pub fn write_skill(folder: &Path, name: &str, frontmatter: &str, script: (&str, 
     let path = dir.join(script.0);
     std::fs::write(&path, script.1).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let manifest =
-        format!("---\nname: {name}\ndescription: A skill of a test\nlocation: ./{}\n{frontmatter}---\n\n# {name}\n", script.0);
+    let manifest = format!(
+        "---\nname: {name}\ndescription: A skill of a test\nlocation: ./{}\n{frontmatter}---\n\n# {name}\n",
+        script.0
+    );
     std::fs::write(dir.join("SKILL.md"), manifest).unwrap();
 }

@@ -46,7 +46,9 @@ fn sources(folder: &str) -> Vec<PathBuf> {
 
 /// The text without its test module.
 fn production(text: &str) -> &str {
-    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
+    text.split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or(text)
 }
 
 /// The top module that a file belongs to.
@@ -59,7 +61,11 @@ fn module_of(path: &Path) -> String {
 /// Top modules that a text imports, also from grouped imports.
 fn imports(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let code: String = text
+        .lines()
+        .filter(|l| !l.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
         if let Some(group) = rest.strip_prefix('{') {
@@ -87,7 +93,11 @@ fn imports(text: &str) -> BTreeSet<String> {
                 }
             }
         } else {
-            found.insert(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+            found.insert(
+                rest.chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect(),
+            );
         }
     }
     found
@@ -96,23 +106,37 @@ fn imports(text: &str) -> BTreeSet<String> {
 fn order() -> Vec<String> {
     let lib = read(&root().join("src/lib.rs"));
     lib.lines()
-        .filter_map(|l| l.strip_prefix("pub mod ")?.strip_suffix(';').map(str::to_owned))
+        .filter_map(|l| {
+            l.strip_prefix("pub mod ")?
+                .strip_suffix(';')
+                .map(str::to_owned)
+        })
         .collect()
 }
 
 #[test]
 fn imports_point_up() {
     let order = order();
-    let rank: BTreeMap<&str, usize> = order.iter().enumerate().map(|(n, m)| (m.as_str(), n)).collect();
+    let rank: BTreeMap<&str, usize> = order
+        .iter()
+        .enumerate()
+        .map(|(n, m)| (m.as_str(), n))
+        .collect();
     assert!(rank.len() > 10);
     let mut wrong = Vec::new();
     for path in sources("src") {
         let module = module_of(&path);
-        let Some(own) = rank.get(module.as_str()) else { continue };
+        let Some(own) = rank.get(module.as_str()) else {
+            continue;
+        };
         let text = read(&path);
         for import in imports(production(&text)) {
-            let Some(other) = rank.get(import.as_str()) else { continue };
-            let strange = STRANGERS.iter().any(|(m, no)| *m == module && no.contains(&import.as_str()));
+            let Some(other) = rank.get(import.as_str()) else {
+                continue;
+            };
+            let strange = STRANGERS
+                .iter()
+                .any(|(m, no)| *m == module && no.contains(&import.as_str()));
             // A family that stores through `store::inbox` and the like knows the store, not its SQL.
             if other > own || (strange && !(module == "connectors" && import == "store")) {
                 wrong.push(format!("{} imports {import}", path.display()));
@@ -148,8 +172,11 @@ fn files_fit_in_the_head() {
 
 #[test]
 fn every_file_says_what_it_is() {
-    let silent: Vec<PathBuf> =
-        sources("src").into_iter().filter(|p| !p.ends_with("tests.rs") && !read(p).starts_with("//!")).filter(|p| !p.to_string_lossy().contains("/tests/")).collect();
+    let silent: Vec<PathBuf> = sources("src")
+        .into_iter()
+        .filter(|p| !p.ends_with("tests.rs") && !read(p).starts_with("//!"))
+        .filter(|p| !p.to_string_lossy().contains("/tests/"))
+        .collect();
     assert!(silent.is_empty(), "{silent:#?}");
 }
 
@@ -159,9 +186,21 @@ fn sql_stands_in_the_store_alone_and_unsafe_in_the_sandbox_alone() {
     for path in sources("src") {
         let (module, text) = (module_of(&path), read(&path));
         let text = production(&text);
-        let sql = ["SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM", "PRAGMA "];
-        let quoted = |word: &str| text.lines().any(|l| !l.trim_start().starts_with("//") && l.contains(&format!("\"{word}")));
-        if module != "store" && sql.iter().any(|word| quoted(word)) && !path.ends_with("api/health.rs") {
+        let sql = [
+            "SELECT ",
+            "INSERT INTO",
+            "UPDATE ",
+            "DELETE FROM",
+            "PRAGMA ",
+        ];
+        let quoted = |word: &str| {
+            text.lines()
+                .any(|l| !l.trim_start().starts_with("//") && l.contains(&format!("\"{word}")))
+        };
+        if module != "store"
+            && sql.iter().any(|word| quoted(word))
+            && !path.ends_with("api/health.rs")
+        {
             wrong.push(format!("{}: SQL", path.display()));
         }
         if module != "sandbox" && text.contains("unsafe {") {
@@ -173,12 +212,26 @@ fn sql_stands_in_the_store_alone_and_unsafe_in_the_sandbox_alone() {
 
 #[test]
 fn every_connector_and_provider_is_registered() {
-    for (family, ignore) in [("connectors", &[][..]), ("tools", &["ability", "skill"][..])] {
+    for (family, ignore) in [
+        ("connectors", &[][..]),
+        ("tools", &["ability", "skill"][..]),
+    ] {
         let text = read(&root().join(format!("src/{family}.rs")));
-        let table = text.split("pub const KINDS").nth(1).unwrap().split(';').next().unwrap();
-        for path in std::fs::read_dir(root().join("src").join(family)).unwrap().flatten() {
+        let table = text
+            .split("pub const KINDS")
+            .nth(1)
+            .unwrap()
+            .split(';')
+            .next()
+            .unwrap();
+        for path in std::fs::read_dir(root().join("src").join(family))
+            .unwrap()
+            .flatten()
+        {
             let name = path.file_name().into_string().unwrap();
-            let Some(name) = name.strip_suffix(".rs") else { continue };
+            let Some(name) = name.strip_suffix(".rs") else {
+                continue;
+            };
             let known = table.contains(&format!("{name}::")) || ignore.contains(&name);
             assert!(known, "src/{family}/{name}.rs is not in {family}::KINDS");
         }
@@ -188,10 +241,16 @@ fn every_connector_and_provider_is_registered() {
 #[test]
 fn every_test_file_is_declared() {
     let main = read(&root().join("tests/it/main.rs"));
-    for entry in std::fs::read_dir(root().join("tests/it")).unwrap().flatten() {
+    for entry in std::fs::read_dir(root().join("tests/it"))
+        .unwrap()
+        .flatten()
+    {
         let name = entry.file_name().into_string().unwrap();
         if let Some(name) = name.strip_suffix(".rs").filter(|n| *n != "main") {
-            assert!(main.contains(&format!("mod {name};")), "tests/it/{name}.rs is not run");
+            assert!(
+                main.contains(&format!("mod {name};")),
+                "tests/it/{name}.rs is not run"
+            );
         }
     }
 }
@@ -203,7 +262,9 @@ fn nothing_is_left_to_do_without_saying_where() {
             continue;
         }
         for (n, line) in read(&path).lines().enumerate() {
-            let marker = ["TODO", "FIXME", "XXX", "todo!(", "unimplemented!("].iter().find(|m| line.contains(**m));
+            let marker = ["TODO", "FIXME", "XXX", "todo!(", "unimplemented!("]
+                .iter()
+                .find(|m| line.contains(**m));
             assert!(marker.is_none(), "{}:{}: {line}", path.display(), n + 1);
         }
     }

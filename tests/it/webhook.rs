@@ -2,7 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use axum::{Router, body::Bytes, extract::State, http::{HeaderMap, StatusCode}, routing::post};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -15,7 +21,10 @@ fn sign(body: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(body.as_bytes());
     let bytes = mac.finalize().into_bytes();
-    format!("sha256={}", bytes.iter().map(|b| format!("{b:02x}")).collect::<String>())
+    format!(
+        "sha256={}",
+        bytes.iter().map(|b| format!("{b:02x}")).collect::<String>()
+    )
 }
 
 type Received = Arc<Mutex<Vec<(HeaderMap, Value)>>>;
@@ -28,12 +37,20 @@ async fn receiver(failures: usize) -> (String, Received) {
     let take = move |State(to): State<Received>, headers: HeaderMap, body: Bytes| async move {
         let text = String::from_utf8(body.to_vec()).unwrap();
         assert_eq!(headers["x-signature-256"].to_str().unwrap(), sign(&text));
-        to.lock().unwrap().push((headers, serde_json::from_str(&text).unwrap()));
+        to.lock()
+            .unwrap()
+            .push((headers, serde_json::from_str(&text).unwrap()));
         let mut tried = tried.lock().unwrap();
         *tried += 1;
-        if *tried <= failures { StatusCode::BAD_GATEWAY } else { StatusCode::OK }
+        if *tried <= failures {
+            StatusCode::BAD_GATEWAY
+        } else {
+            StatusCode::OK
+        }
     };
-    let router = Router::new().route("/reply", post(take)).with_state(Arc::clone(&received));
+    let router = Router::new()
+        .route("/reply", post(take))
+        .with_state(Arc::clone(&received));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/reply", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -42,14 +59,19 @@ async fn receiver(failures: usize) -> (String, Received) {
 
 async fn with_hook(url: &str) -> Daemon {
     let hook = format!("{{ secret: {SECRET}, reply_url: '{url}' }}");
-    Daemon::with(&format!("channels:\n  webhook:\n    endpoints:\n      home: {hook}\n")).await
+    Daemon::with(&format!(
+        "channels:\n  webhook:\n    endpoints:\n      home: {hook}\n"
+    ))
+    .await
 }
 
 async fn post_hook(daemon: &Daemon, body: &Value, signature: Option<String>) -> Reply {
     let client = daemon.stranger();
     let text = body.to_string();
     let signature = signature.unwrap_or_else(|| sign(&text));
-    let request = client.request("POST", "/hooks/home").header("x-signature-256", signature);
+    let request = client
+        .request("POST", "/hooks/home")
+        .header("x-signature-256", signature);
     client.send(request.body(text)).await
 }
 
@@ -64,27 +86,52 @@ async fn a_message_is_answered_once_however_often_it_comes() {
         let again = post_hook(&daemon, &body, None).await;
         assert_eq!((again.status, again.json()), (202, first.json()));
     }
-    eventually("the answer came", || async { !received.lock().unwrap().is_empty() }).await;
+    eventually("the answer came", || async {
+        !received.lock().unwrap().is_empty()
+    })
+    .await;
     // Another user has a session of their own.
-    let other = post_hook(&daemon, &json!({ "id": "m-2", "user": "bob", "text": "hello" }), None).await;
+    let other = post_hook(
+        &daemon,
+        &json!({ "id": "m-2", "user": "bob", "text": "hello" }),
+        None,
+    )
+    .await;
     assert_ne!(other.json()["session_id"], first.json()["session_id"]);
-    eventually("the second answer came", || async { received.lock().unwrap().len() == 2 }).await;
+    eventually("the second answer came", || async {
+        received.lock().unwrap().len() == 2
+    })
+    .await;
     let (headers, answer) = received.lock().unwrap()[0].clone();
     assert_eq!(string(&answer, "in_reply_to"), "m-1");
     assert_eq!(string(&answer, "user"), "ada");
     assert_eq!(answer["session_id"], first.json()["session_id"]);
-    assert_eq!(headers["idempotency-key"].to_str().unwrap(), string(&answer, "id"));
+    assert_eq!(
+        headers["idempotency-key"].to_str().unwrap(),
+        string(&answer, "id")
+    );
 }
 
 #[tokio::test]
 async fn an_answer_that_did_not_arrive_is_sent_again_with_the_same_key() {
     let (url, received) = receiver(1).await;
     let mut daemon = with_hook(&url).await;
-    post_hook(&daemon, &json!({ "id": "m-1", "user": "ada", "text": "hello" }), None).await;
-    eventually("it was tried", || async { received.lock().unwrap().len() == 1 }).await;
+    post_hook(
+        &daemon,
+        &json!({ "id": "m-1", "user": "ada", "text": "hello" }),
+        None,
+    )
+    .await;
+    eventually("it was tried", || async {
+        received.lock().unwrap().len() == 1
+    })
+    .await;
     daemon.kill();
     daemon.launch().await;
-    eventually("it was tried again", || async { received.lock().unwrap().len() == 2 }).await;
+    eventually("it was tried again", || async {
+        received.lock().unwrap().len() == 2
+    })
+    .await;
     let tries = received.lock().unwrap().clone();
     assert_eq!(tries[0].0["idempotency-key"], tries[1].0["idempotency-key"]);
     assert_eq!(tries[0].1, tries[1].1);
@@ -96,11 +143,17 @@ async fn what_is_not_signed_or_not_a_message_is_refused() {
     let daemon = with_hook(&url).await;
     let body = json!({ "id": "m-1", "user": "ada", "text": "hello" });
     let wrong = post_hook(&daemon, &body, Some("sha256=00".to_owned())).await;
-    assert_eq!((wrong.status, wrong.error().as_str()), (401, "UNAUTHORIZED"));
+    assert_eq!(
+        (wrong.status, wrong.error().as_str()),
+        (401, "UNAUTHORIZED")
+    );
     let invalid = post_hook(&daemon, &json!({ "id": "m-1" }), None).await;
     assert_eq!((invalid.status, invalid.error().as_str()), (422, "INVALID"));
     let client = daemon.stranger();
     let unknown = client.post("/hooks/other", body).await;
-    assert_eq!((unknown.status, unknown.error().as_str()), (404, "NOT_FOUND"));
+    assert_eq!(
+        (unknown.status, unknown.error().as_str()),
+        (404, "NOT_FOUND")
+    );
     assert!(received.lock().unwrap().is_empty());
 }

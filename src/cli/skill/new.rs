@@ -57,7 +57,7 @@ pub(super) fn run(setup: &Setup, args: &Args) -> Result<()> {
     check(&args.name)?;
     let parent = match &args.directory {
         Some(folder) => folder.clone(),
-        None => skills_folder(setup)?,
+        None => setup.load()?.config.skills.directory,
     };
     let folder = parent.join(&args.name);
     write(&folder, &args.name, args.runtime)?;
@@ -78,11 +78,6 @@ fn check(name: &str) -> Result<()> {
         return Err(Trouble::usage(what).hint(hint).into());
     }
     Ok(())
-}
-
-/// Where skills of one's own are kept.
-fn skills_folder(setup: &Setup) -> Result<PathBuf> {
-    Ok(setup.load()?.config.skills.directory)
 }
 
 fn write(folder: &Path, name: &str, runtime: Runtime) -> Result<()> {
@@ -114,6 +109,7 @@ fn write(folder: &Path, name: &str, runtime: Runtime) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::skill::{test, validate};
 
     #[test]
     fn a_new_skill_is_whole_and_never_overwrites() {
@@ -130,9 +126,10 @@ mod tests {
                 text.contains(&format!("location: ./{}\n", runtime.script().0)),
                 "{text}"
             );
-            let found = crate::cli::skill::validate::problems(&folder);
-            assert!(found.is_empty(), "{found:?}");
-            assert!(crate::cli::skill::test::cases(&folder).unwrap().len() == 2);
+            let config = crate::skills::Config::default();
+            let found = validate::review(&folder, (&config, "/usr/bin:/bin")).unwrap();
+            assert!(found.iter().all(|r| r.mistakes.is_empty()), "{found:?}");
+            assert!(test::cases(&folder).unwrap().len() == 2);
             assert!(
                 write(&folder, "again", runtime)
                     .unwrap_err()

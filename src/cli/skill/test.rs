@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::validate;
 use crate::cli::{
+    Setup,
     client::{Client, path},
     out::{self, Level, Style, clean, field, line},
     trouble::Trouble,
@@ -49,10 +50,13 @@ enum File {
 }
 
 /// Runs all cases; fails if one does.
-pub(super) async fn run(style: Style, client: &Client, place: &Path, json: bool) -> Result<()> {
-    let folder = validate::folder(place);
-    let manifest = validate::manifest(folder).map_err(Trouble::new)?;
-    let name = field(&manifest, "name");
+pub(super) async fn run(setup: &Setup, client: &Client, place: &Path, json: bool) -> Result<()> {
+    let config = setup.load()?.config;
+    let found = validate::skills(place, (&config.skills, &config.path))?;
+    let Some(skill) = found.first() else {
+        return Ok(());
+    };
+    let (name, folder) = (skill.name.as_str(), skill.dir.as_path());
     let cases = cases(folder)?;
     if cases.is_empty() {
         let what = format!("{} has no cases in tests/*.json", folder.display());
@@ -64,16 +68,14 @@ pub(super) async fn run(style: Style, client: &Client, place: &Path, json: bool)
         .get(&path(&["skills", name], &[])?)
         .await
         .with_context(|| {
-            format!(
-                "{} must lie in the skills directory to be tested",
-                folder.display()
-            )
+            let home = config.skills.directory.display();
+            format!("{} can be tested when it lies in {home}", folder.display())
         })?;
     let mut results = Vec::new();
     for case in &cases {
         let wrong = one(client, name, case).await?;
         if !json {
-            show(style, case, wrong.as_deref())?;
+            show(setup.style, case, wrong.as_deref())?;
         }
         results.push(json!({ "name": case.name, "ok": wrong.is_none(), "wrong": wrong }));
     }

@@ -1,44 +1,139 @@
-//! `nexflow skill validate`: mistakes in a skill's folder, without running anything.
+//! `nexflow skill validate`: mistakes in a skill's folder, without running anything. The catalogue
+//! itself reads it, as it would in the skills directory.
 
 use std::path::Path;
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::test;
-use crate::cli::{
-    out::{self, Level, Style, line},
-    trouble::Trouble,
+use crate::{
+    cli::{
+        Setup,
+        out::{self, Level, Style, clean, line},
+        trouble::Trouble,
+    },
+    skills::{self, Skill, State, catalog::Catalog},
 };
 
+/// What is to be said about a skill.
+#[derive(Debug, Serialize)]
+pub(super) struct Review {
+    name: String,
+    path: String,
+    /// What keeps it from loading or from being tested.
+    pub(super) mistakes: Vec<String>,
+    /// What is odd, or missing on this machine.
+    remarks: Vec<String>,
+}
+
 /// Looks, and fails if there is a mistake.
-pub(super) fn run(style: Style, path: &Path, json: bool) -> Result<()> {
-    let folder = folder(path);
-    let found = problems(folder);
+pub(super) fn run(setup: &Setup, path: &Path, json: bool) -> Result<()> {
+    let config = setup.load()?.config;
+    let found = review(path, (&config.skills, &config.path))?;
+    let mistakes: usize = found.iter().map(|r| r.mistakes.len()).sum();
     if json {
-        out::json(&json!({ "ok": found.is_empty(), "path": folder, "problems": found }))?;
+        out::json(&json!({ "ok": mistakes == 0, "skills": found }))?;
     } else {
-        for problem in &found {
-            line(&format!(
-                "{} {problem}",
-                style.mark(Level::Bad, Level::Bad.sign())
-            ))?;
+        for review in &found {
+            show(setup.style, review)?;
         }
     }
-    match found.len() {
-        0 if json => Ok(()),
-        0 => line(&format!(
-            "{} {}: no mistakes",
-            style.mark(Level::Good, Level::Good.sign()),
-            folder.display()
-        )),
-        1 => Err(Trouble::new(format_args!("1 mistake in {}", folder.display())).into()),
-        n => Err(Trouble::new(format_args!("{n} mistakes in {}", folder.display())).into()),
+    match mistakes {
+        0 => Ok(()),
+        1 => Err(Trouble::new("there is 1 mistake").into()),
+        n => Err(Trouble::new(format_args!("there are {n} mistakes")).into()),
     }
 }
 
+fn show(style: Style, review: &Review) -> Result<()> {
+    let good = review.mistakes.is_empty();
+    let level = if good { Level::Good } else { Level::Bad };
+    let words = if good { "no mistakes" } else { "" };
+    let head = format!("{} ({}) {words}", review.name, review.path);
+    line(&format!(
+        "{} {}",
+        style.mark(level, level.sign()),
+        clean(head.trim_end())
+    ))?;
+    let mistakes = review.mistakes.iter().map(|text| (Level::Bad, text));
+    let remarks = review.remarks.iter().map(|text| (Level::Weak, text));
+    for (level, text) in mistakes.chain(remarks) {
+        line(&format!(
+            "  {} {}",
+            style.mark(level, level.sign()),
+            clean(text)
+        ))?;
+    }
+    Ok(())
+}
+
+/// Every skill at or below a folder, read without any trust.
+pub(super) fn skills(
+    path: &Path,
+    (config, search): (&skills::Config, &str),
+) -> Result<Vec<std::sync::Arc<Skill>>> {
+    let folder = folder(path);
+    if !folder.is_dir() {
+        let what = format!("there is no folder {}", folder.display());
+        return Err(Trouble::new(what)
+            .hint("name the folder that holds a SKILL.md")
+            .into());
+    }
+    let config = skills::Config {
+        directory: folder.to_owned(),
+        ..config.clone()
+    };
+    let catalog = Catalog::new(&config, search);
+    catalog.load();
+    let found = catalog.snapshot().as_ref().clone();
+    if found.is_empty() {
+        let what = format!("there is no SKILL.md in {}", folder.display());
+        return Err(Trouble::new(what)
+            .hint("`nexflow skill new NAME` begins a skill")
+            .into());
+    }
+    Ok(found)
+}
+
+/// What is wrong and what is odd.
+pub(super) fn review(path: &Path, with: (&skills::Config, &str)) -> Result<Vec<Review>> {
+    let about = |skill: &Skill| {
+        let (mut mistakes, mut remarks) = (Vec::new(), skill.warnings.clone());
+        match skill.state {
+            State::Broken => mistakes.push(skill.reason.clone()),
+            State::Unavailable => remarks.push(skill.reason.clone()),
+            _ => {}
+        }
+        // Its own script is its author's business, not that of this machine.
+        if let Some(script) = missing_script(skill) {
+            mistakes.push(format!("SKILL.md: there is no file `{script}` to run"));
+        }
+        if let Err(error) = test::cases(&skill.dir) {
+            mistakes.push(format!("{error:#}"));
+        }
+        let path = skill.dir.display().to_string();
+        Review {
+            name: skill.name.clone(),
+            path,
+            mistakes,
+            remarks,
+        }
+    };
+    Ok(skills(path, with)?
+        .iter()
+        .map(|skill| about(skill))
+        .collect())
+}
+
+fn missing_script(skill: &Skill) -> Option<&str> {
+    let script = skill.manifest.location.as_deref()?;
+    (skill.state != State::Broken && !skill.dir.join(script).is_file()).then_some(script)
+}
+
 /// The folder of a skill that is named by it or by its SKILL.md.
-pub(super) fn folder(path: &Path) -> &Path {
+fn folder(path: &Path) -> &Path {
     if path.ends_with("SKILL.md") {
         return path
             .parent()
@@ -48,53 +143,6 @@ pub(super) fn folder(path: &Path) -> &Path {
     path
 }
 
-/// What is wrong.
-pub(super) fn problems(folder: &Path) -> Vec<String> {
-    let manifest = match manifest(folder) {
-        Ok(manifest) => manifest,
-        Err(problem) => return vec![problem],
-    };
-    let mut found = Vec::new();
-    for key in ["name", "description"] {
-        if out::field(&manifest, key).trim().is_empty() {
-            found.push(format!("SKILL.md: `{key}` is missing"));
-        }
-    }
-    if let Some(location) = manifest.get("location").and_then(Value::as_str) {
-        let inside = !Path::new(location).is_absolute() && !location.contains("..");
-        if !inside {
-            found.push(format!(
-                "SKILL.md: `location: {location}` leaves the skill's folder"
-            ));
-        } else if !folder.join(location).is_file() {
-            found.push(format!("SKILL.md: there is no file `{location}` to run"));
-        }
-    }
-    let permissions = manifest.get("permissions");
-    if permissions.is_some_and(|p| !p.is_null() && !p.is_array()) {
-        found.push("SKILL.md: `permissions` is not a list".to_owned());
-    }
-    if let Err(error) = test::cases(folder) {
-        found.push(format!("{error:#}"));
-    }
-    found
-}
-
-/// What stands at the head of a folder's SKILL.md. The seam to the catalogue's own reader.
-pub(super) fn manifest(folder: &Path) -> Result<Value, String> {
-    let file = folder.join("SKILL.md");
-    let text = std::fs::read_to_string(&file)
-        .map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
-    let head = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
-    let head = head
-        .strip_prefix("---\n")
-        .and_then(|rest| rest.split_once("\n---"));
-    let Some((head, _body)) = head else {
-        return Err("SKILL.md: it does not begin with `---`, keys, `---`".to_owned());
-    };
-    serde_yaml::from_str(head).map_err(|error| format!("SKILL.md: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,25 +150,23 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let folder = tempfile::tempdir().unwrap();
+        let config = skills::Config::default();
         let of = |text: &str| {
             std::fs::write(folder.path().join("SKILL.md"), text).unwrap();
-            problems(folder.path()).join("; ")
+            let mut found = review(folder.path(), (&config, "/usr/bin:/bin")).unwrap();
+            assert_eq!(found.len(), 1);
+            found.remove(0).mistakes
         };
-        assert!(
-            problems(&folder.path().join("none"))
-                .join("")
-                .contains("cannot be read")
-        );
-        assert!(of("# no head").contains("does not begin with"));
-        assert!(of("---\nname: [\n---\n").starts_with("SKILL.md: "));
+        assert!(review(&folder.path().join("none"), (&config, "")).is_err());
+        assert_eq!(of("---\nname: [\n---\n").len(), 1);
         assert_eq!(
-            of("---\nname: a\n---\n"),
-            "SKILL.md: `description` is missing"
+            of("---\nname: a\ndescription: b\nlocation: ./run.sh\n---\n").len(),
+            1
         );
-        let gone = of("---\nname: a\ndescription: b\nlocation: ./run.sh\n---\n");
-        assert_eq!(gone, "SKILL.md: there is no file `./run.sh` to run");
-        let outside = of("---\nname: a\ndescription: b\nlocation: ../run.sh\n---\n");
-        assert!(outside.contains("leaves the skill's folder"));
-        assert_eq!(of("---\nname: a\ndescription: b\n---\nText."), "");
+        assert!(of("---\nname: a\ndescription: b\n---\nText.").is_empty());
+        std::fs::create_dir(folder.path().join("tests")).unwrap();
+        std::fs::write(folder.path().join("tests/a.json"), "{").unwrap();
+        let mistakes = of("---\nname: a\ndescription: b\n---\nText.");
+        assert!(mistakes[0].starts_with("tests/a.json"), "{mistakes:?}");
     }
 }

@@ -3,14 +3,19 @@
 use std::{
     io,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
+    time::timeout,
 };
 
-use super::request::{Kind, Request};
+use super::{
+    super::either_way,
+    request::{Kind, Request},
+};
 
 /// Counters of one connection and what is left for the whole run.
 pub(super) struct Relay<'a> {
@@ -20,14 +25,14 @@ pub(super) struct Relay<'a> {
 }
 
 impl Relay<'_> {
-    /// Until both sides are done.
+    /// Until both sides are done. Either may end first: a server may answer before it has read all.
     pub(super) async fn run(
         &self,
         request: Request,
         client: TcpStream,
         server: TcpStream,
     ) -> io::Result<()> {
-        let (from_client, mut to_client) = client.into_split();
+        let (mut from_client, mut to_client) = client.into_split();
         let (from_server, mut to_server) = server.into_split();
         let early = io::Cursor::new(request.rest);
         match request.kind {
@@ -36,14 +41,17 @@ impl Relay<'_> {
                 to_client.write_all(said).await?;
                 let up = self.pump(early.chain(from_client), &mut to_server, self.up);
                 let down = self.pump(from_server, &mut to_client, self.down);
-                tokio::try_join!(up, down).map(drop)
+                let (up, down) = tokio::join!(up, down);
+                up.and(down)
             }
             Kind::Forward { head, body } => {
                 // One request, one host: nothing behind the announced body goes out.
-                let all = io::Cursor::new(head).chain(early.chain(from_client).take(body));
+                let all = io::Cursor::new(head).chain(early.chain(&mut from_client).take(body));
                 let up = self.pass(all, &mut to_server, self.up);
                 let down = self.pump(from_server, &mut to_client, self.down);
-                tokio::try_join!(up, down).map(drop)
+                let (up, down) = tokio::join!(up, down);
+                linger(from_client).await;
+                up.and(down)
             }
         }
     }
@@ -78,10 +86,22 @@ impl Relay<'_> {
                     b.checked_sub(read)
                 });
             if left.is_err() {
+                // The other direction ends with its next piece.
+                self.budget.store(0, Ordering::Relaxed);
                 return Err(io::Error::other("the run has used up its traffic"));
             }
             to.write_all(&buffer).await?;
             count.fetch_add(read, Ordering::Relaxed);
         }
     }
+}
+
+/// Reads what a client still sends, for a moment: closing on unread bytes would cut off the answer
+/// that is on its way.
+pub(super) async fn linger(mut client: impl AsyncRead + Unpin) {
+    let all = async {
+        let mut buffer = [0; 4096];
+        while client.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
+    };
+    either_way(timeout(Duration::from_secs(1), all).await);
 }

@@ -43,7 +43,9 @@ pub(super) fn main(run: &mut Run, control: &OwnedFd) -> ! {
 
 /// The program's process where there are no namespaces: nothing stands above it but the launcher.
 pub(super) fn alone(run: &mut Run) -> ! {
-    let ready = guard(run).and_then(|()| become_user(run));
+    let ready = guard(run)
+        .and_then(|()| run.group.join())
+        .and_then(|()| become_user(run));
     let fail = ready.err().unwrap_or_else(|| program::main(run));
     report(run, &fail.word());
     sys::leave(127)

@@ -57,7 +57,12 @@ pub(super) fn restrict(run: &Run) -> Step<()> {
         .at("landlock files")?
         .scope(Scope::from_all(LEVEL))
         .at("landlock scopes")?;
-    if run.policy.net != Net::Loopback {
+    let own_loopback = match run.policy.net {
+        Net::None => false,
+        Net::Loopback => true,
+        Net::Gate { own_loopback, .. } => own_loopback,
+    };
+    if !own_loopback {
         rules = rules
             .handle_access(AccessNet::from_all(LEVEL))
             .at("landlock network")?;
@@ -67,7 +72,7 @@ pub(super) fn restrict(run: &Run) -> Step<()> {
     };
     rules.system(run)?;
     rules.granted(run)?;
-    if let Some(port) = run.gate {
+    if let Some(port) = run.gate.filter(|_| !own_loopback) {
         let gate = NetPort::new(port, AccessNet::ConnectTcp);
         rules.set = rules.set.add_rule(gate).at("landlock gate")?;
     }

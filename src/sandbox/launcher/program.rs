@@ -62,18 +62,21 @@ fn in_private(run: &Run) -> bool {
 }
 
 fn limit(run: &Run) -> Step<()> {
-    let limits = &run.policy.limits;
-    // Counted per user, so that only a group can hold one run apart from another of the same user.
+    let (limits, plan) = (&run.policy.limits, &run.policy.plan);
+    // Counted per user and user namespace: without a group or a namespace of its own, a run must
+    // leave room for what the same user runs elsewhere, now and soon: a ceiling, not a share.
     let processes = if run.group.counts_processes() {
-        limits.processes.saturating_mul(32).max(4096)
+        u64::from(limits.processes).saturating_mul(32).max(4096)
+    } else if plan.user_namespace {
+        limits.processes.into()
     } else {
-        limits.processes
+        u64::from(limits.processes).saturating_mul(8) + run.others
     };
     // What is private and writable. Not the address space: engines reserve gigabytes of it.
     let data = limits.memory_bytes.saturating_mul(4).max(2 << 30);
     let seconds = limits.wall.as_secs().saturating_mul(4).saturating_add(60);
     let all = [
-        (Resource::RLIMIT_NPROC, processes.into()),
+        (Resource::RLIMIT_NPROC, processes),
         (Resource::RLIMIT_NOFILE, limits.open_files.into()),
         (Resource::RLIMIT_FSIZE, limits.file_bytes),
         (Resource::RLIMIT_DATA, data),
@@ -121,9 +124,6 @@ fn descriptors(run: &mut Run) -> Step<()> {
     for (target, fd) in &placed {
         sys::place(fd, *target).at("descriptors")?;
     }
-    if !run.policy.plan.has(Lock::Descriptors) {
-        return Ok(());
-    }
     let mut next = 3;
     let mut kept: Vec<u32> = targets.filter_map(|t| u32::try_from(t).ok()).collect();
     kept.sort_unstable();
@@ -166,7 +166,7 @@ fn environment(run: &Run) -> BTreeMap<String, String> {
         own("TMPDIR", private.unwrap_or("/tmp")),
     ]);
     env.extend(run.policy.env.iter().cloned());
-    let (Net::Gate { own_loopback }, Some(port)) = (run.policy.net, run.gate) else {
+    let (Net::Gate { host_loopback, .. }, Some(port)) = (run.policy.net, run.gate) else {
         return env;
     };
     let url = format!("http://127.0.0.1:{port}");
@@ -180,7 +180,7 @@ fn environment(run: &Run) -> BTreeMap<String, String> {
     ] {
         drop(env.insert(name.to_owned(), url.clone()));
     }
-    let direct = if own_loopback {
+    let direct = if host_loopback {
         ""
     } else {
         "localhost,127.0.0.1,::1"

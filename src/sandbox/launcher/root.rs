@@ -231,10 +231,11 @@ fn furnish(run: &Run, links: &Links) -> Step<()> {
         fs::create_dir_all(folder).at(folder)?;
     }
     let size = run.policy.plan.tmp_bytes;
-    let limits = format!("size={size},nr_inodes=16k");
-    memory("/tmp", &format!("mode=1777,{limits}"))?;
-    memory("/dev/shm", &format!("mode=1777,{limits}"))?;
-    memory(HOME, &format!("mode=700,uid={uid},gid={gid},{limits}"))?;
+    // The program's own, sticky or not: git trusts no repository in another's folder.
+    let options = format!("uid={uid},gid={gid},size={size},nr_inodes=16k");
+    memory("/tmp", &format!("mode=1777,{options}"))?;
+    memory("/dev/shm", &format!("mode=1777,{options}"))?;
+    memory(HOME, &format!("mode=700,{options}"))?;
     let own = [
         ("/proc/self/fd", "/dev/fd"),
         ("/proc/self/fd/0", "/dev/stdin"),

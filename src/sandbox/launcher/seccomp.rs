@@ -11,6 +11,7 @@
     reason = "constants of the kernel, in the width it compares them"
 )]
 
+mod calls;
 mod table;
 
 use std::{collections::BTreeMap, io};

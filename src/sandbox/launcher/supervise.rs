@@ -11,7 +11,10 @@ use std::{
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::wait::{WaitStatus, waitpid},
+    sys::{
+        prctl,
+        wait::{WaitStatus, waitpid},
+    },
     unistd::{Pid, read},
 };
 
@@ -31,13 +34,15 @@ const DISK_TICK: Duration = Duration::from_millis(200);
 pub(super) fn watch(child: &Child, mut run: Run, control: &OwnedFd, started: Instant) {
     // Only the inner processes may hold the writing end, or its closing tells nothing.
     drop(run.status.take());
+    // From here on nothing needs to look into this process, and nothing may.
+    either_way(prctl::set_dumpable(false));
     if let Ok(null) = fs::File::open("/dev/null") {
         for fd in [1, 2] {
             // Else the output pipes stay open as long as we do.
             either_way(sys::place(&null, fd));
         }
     }
-    let mut watch = Watch::new(child, &run, started);
+    let mut watch = Watch::new(&run, started);
     let ended = watch.look(child, &run, control);
     let last = watch.settle(child, &run, control, ended);
     say(control, &last);
@@ -88,14 +93,17 @@ enum Heard {
 }
 
 impl Watch {
-    fn new(child: &Child, run: &Run, started: Instant) -> Self {
+    fn new(run: &Run, started: Instant) -> Self {
         let folders = run.policy.mounts.iter().filter(|(_, write)| *write);
         let places = folders
             .map(|(path, _)| path.clone())
             .chain(run.private.iter().cloned())
             .collect::<Vec<PathBuf>>();
-        let counted = run.group.counts_memory() && child.namespace;
-        let tick = if counted { DISK_TICK } else { MEMORY_TICK };
+        let tick = if run.group.counts_memory() {
+            DISK_TICK
+        } else {
+            MEMORY_TICK
+        };
         Self {
             disk: tree::Disk::new(places.into_iter()),
             deadline: started + run.policy.limits.wall,
@@ -177,26 +185,34 @@ impl Watch {
 
     /// Reads what the inner processes say. An end stays in the buffer.
     fn hear(&mut self, child: &Child, control: &OwnedFd) -> Heard {
-        while let Some(end) = self.heard.iter().position(|b| *b == b'\n') {
-            let line = String::from_utf8_lossy(self.heard.get(..end).unwrap_or_default());
-            match Word::parse(&line) {
-                Some(found @ Word::Found(..)) => say(control, &found),
-                Some(word) => return Heard::End(word),
-                None => {}
-            }
-            drop(self.heard.drain(..=end));
+        if let Some(word) = self.sort(control) {
+            return Heard::End(word);
         }
         let mut bytes = [0; 4096];
         match read(&child.reports, &mut bytes) {
             Ok(count) if count > 0 => {
                 self.heard.extend(bytes.iter().take(count));
-                Heard::Nothing
+                self.sort(control).map_or(Heard::Nothing, Heard::End)
             }
             _ => {
                 self.silent = true;
                 Heard::Closed
             }
         }
+    }
+
+    /// Passes findings on, up to an end.
+    fn sort(&mut self, control: &OwnedFd) -> Option<Word> {
+        while let Some(end) = self.heard.iter().position(|b| *b == b'\n') {
+            let line = String::from_utf8_lossy(self.heard.get(..end).unwrap_or_default());
+            match Word::parse(&line) {
+                Some(found @ Word::Found(..)) => say(control, &found),
+                Some(word) => return Some(word),
+                None => {}
+            }
+            drop(self.heard.drain(..=end));
+        }
+        None
     }
 
     /// Ends the tree if it was not its own end, and finds the last word.

@@ -65,6 +65,25 @@ fn children(pid: i32) -> Vec<i32> {
         .collect()
 }
 
+/// Threads of a user on this machine, at the moment.
+pub(super) fn tasks_of(uid: u32) -> u64 {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter(|e| {
+            e.file_name()
+                .as_encoded_bytes()
+                .iter()
+                .all(u8::is_ascii_digit)
+        })
+        .filter(|e| e.metadata().is_ok_and(|m| m.uid() == uid))
+        .filter_map(|e| fs::metadata(e.path().join("task")).ok())
+        .map(|m| m.nlink().saturating_sub(2))
+        .sum()
+}
+
 /// Bytes of memory that the processes below `root` hold, shared pages counted once where the
 /// kernel tells.
 pub(super) fn memory(root: i32, limit: u64) -> u64 {

@@ -1,4 +1,4 @@
-//! Attacks on files, processes, sockets and descriptors, in the languages that skills use.
+//! Attacks on files, processes and descriptors, in the languages that skills use.
 //!
 //! A script prints `ESCAPED` if it got through and `tried` when it is done, so that a script that
 //! does not even run is not taken for an attack that was stopped. Those marked [`bare`] are also
@@ -10,7 +10,7 @@ use nexflow::sandbox::{Mode, Sandbox};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{err, forced, kernel, out, stage::Stage};
+use super::{err, forced, kernel, out, sockets, stage::Stage};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attack {
@@ -254,52 +254,8 @@ r = resource.prlimit(int(env['DAEMON']), resource.RLIMIT_CORE); print('ESCAPED')
     ),
 ];
 
-const SOCKETS: &[Attack] = &[
-    bare(bash("TCP to the host", "exec 9<>/dev/tcp/127.0.0.1/$TCP && echo ESCAPED")),
-    bare(python("UDP to the host", "
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.sendto(b'x', ('127.0.0.1', int(env['UDP']))); print('ESCAPED')")),
-    bare(python("fast open", "
-s = socket.socket()
-s.sendto(b'x', 0x20000000, ('127.0.0.1', int(env['TCP']))); print('ESCAPED')")),
-    bare(python("multipath TCP", "
-s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
-s.connect(('127.0.0.1', int(env['TCP']))); print('ESCAPED')")),
-    bare(python("unix socket", "
-s = socket.socket(socket.AF_UNIX); s.connect(env['SOCKET']); print('ESCAPED')")),
-    bare(python("unix socket by a datagram pair", "
-a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-try: a.connect(env['SOCKET'])
-except OSError as e:
-    if e.errno == 91: print('ESCAPED')")),
-    bare(python("abstract socket", "
-s = socket.socket(socket.AF_UNIX); s.connect('\\0' + env['ABSTRACT']); print('ESCAPED')")),
-    bare(python("raw socket", "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); print('ESCAPED')")),
-    bare(python("packet socket", "socket.socket(socket.AF_PACKET, socket.SOCK_RAW); print('ESCAPED')")),
-    bare(python("nfnetlink", "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12); print('ESCAPED')")),
-    python("vsock", "socket.socket(40, socket.SOCK_STREAM); print('ESCAPED')"),
-    python("kernel crypto socket", "socket.socket(38, 5); print('ESCAPED')"),
-    python("bluetooth and the like", "
-for family in [3, 4, 5, 9, 29, 31, 39, 41, 42, 43, 44]:
-    try: socket.socket(family, 1); print('ESCAPED', family)
-    except OSError: pass"),
-    python("metadata address", "
-s = socket.socket(); s.settimeout(2); s.connect(('169.254.169.254', 80)); print('ESCAPED')"),
-    python("name resolution", "socket.gethostbyname('example.org'); print('ESCAPED')"),
-    bare(python("interfaces of the host", "
-if any(n != 'lo' for _, n in socket.if_nameindex()): print('ESCAPED')")),
-    bare(node("TCP in node", "
-await new Promise((yes, no) => require('net').connect(Number(env.TCP), '127.0.0.1', yes).on('error', no))
-console.log('ESCAPED'); setTimeout(() => process.exit(), 10)")),
-    bare(node("UDP in node", "
-const s = require('dgram').createSocket('udp4')
-await new Promise((yes, no) => { s.on('error', no); s.send('x', Number(env.UDP), '127.0.0.1', e => e ? no(e) : yes()) })
-console.log('ESCAPED'); s.close()")),
-    node("fetch in node", "await fetch('http://127.0.0.1:' + env.TCP, { signal: AbortSignal.timeout(500) }); console.log('ESCAPED')"),
-];
-
 fn all() -> Vec<Attack> {
-    [FILES, PROCESSES, SOCKETS, kernel::CALLS].concat()
+    [FILES, PROCESSES, sockets::SOCKETS, kernel::CALLS].concat()
 }
 
 fn argv(attack: &Attack) -> Vec<String> {
@@ -310,12 +266,9 @@ fn argv(attack: &Attack) -> Vec<String> {
             "/usr/bin/python3",
             "-c",
             format!(
-                "{}\ntry:\n{}\nexcept BaseException as e: print(repr(e))\nprint('tried')",
+                "{}\ntry:\n    {}\nexcept BaseException as e: print(repr(e))\nprint('tried')",
                 kernel::PRELUDE,
-                script
-                    .lines()
-                    .map(|l| format!("    {l}\n"))
-                    .collect::<String>()
+                script.replace('\n', "\n    ")
             ),
         ),
         Language::Node => (
@@ -349,7 +302,7 @@ pub(super) async fn wave(sandbox: Sandbox, stage: Arc<Stage>, attacks: Vec<Attac
                 Err(error) => return Some(format!("{}: {error}", attack.name)),
             };
             let said = out(&ran);
-            if ran.elapsed > std::time::Duration::from_secs(5) {
+            if ran.elapsed > std::time::Duration::from_secs(25) {
                 return Some(format!("{}: took {:?}", attack.name, ran.elapsed));
             }
             let ended = said.contains("tried") || attack.name == "kill everything";

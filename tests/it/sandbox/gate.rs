@@ -1,1 +1,350 @@
-//! later
+//! The egress gate, through real programs: what is granted gets out, and nothing else.
+
+use std::{
+    io,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use nexflow::sandbox::{Config, Egress, Job, Mode, Network, Resolve, Rule, Sandbox};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{bash, config, err, forced, out};
+
+/// A server on the host's loopback that answers every request with its own first line.
+struct Server {
+    port: u16,
+    seen: Arc<AtomicUsize>,
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen = Arc::new(AtomicUsize::new(0));
+        let mut tasks = JoinSet::new();
+        let count = seen.clone();
+        tasks.spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                drop(answer(client).await);
+            }
+        });
+        Self {
+            port,
+            seen,
+            _tasks: tasks,
+        }
+    }
+
+    fn rule(&self) -> Rule {
+        Rule::parse(&format!(":127.0.0.1:{}", self.port)).unwrap()
+    }
+}
+
+async fn answer(mut client: TcpStream) -> io::Result<()> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|w| w == b"\r\n\r\n") {
+        if client.read_buf(&mut head).await? == 0 {
+            break;
+        }
+    }
+    let head = String::from_utf8_lossy(&head);
+    let (body, _) = head.split_once("Connection").unwrap_or((&head, ""));
+    let body = body.replace("\r\n", " ");
+    let length = body.len();
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    client.write_all(answer.as_bytes()).await?;
+    client.shutdown().await?;
+    // Closing on unread bytes would cut the answer off.
+    client.read_to_end(&mut Vec::new()).await.map(drop)
+}
+
+#[derive(Debug)]
+struct Names(Vec<(&'static str, Vec<IpAddr>)>);
+
+#[async_trait::async_trait]
+impl Resolve for Names {
+    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found
+            .map(|(_, addresses)| addresses.clone())
+            .ok_or_else(|| io::Error::other("no such name"))
+    }
+}
+
+fn names() -> Arc<Names> {
+    let ip = |text: &str| text.parse().unwrap();
+    Arc::new(Names(vec![
+        ("inside.example.org", vec![ip("127.0.0.1")]),
+        (
+            "mixed.example.org",
+            vec![ip("93.184.216.34"), ip("10.0.0.1")],
+        ),
+        ("mapped.example.org", vec![ip("::ffff:127.0.0.1")]),
+        ("empty.example.org", vec![]),
+    ]))
+}
+
+async fn through(base: Config, rules: Vec<Rule>, mut job: Job) -> (String, Vec<Egress>) {
+    let (sender, mut records) = mpsc::channel(64);
+    let config = Config {
+        egress: Some(sender),
+        resolver: Some(names()),
+        ..base
+    };
+    job.network = Network::Gate(rules);
+    "gated".clone_into(&mut job.label);
+    let outcome = Sandbox::new(config)
+        .run(job, &CancellationToken::new())
+        .await
+        .unwrap();
+    let mut all = Vec::new();
+    while let Ok(Some(record)) = timeout(Duration::from_millis(300), records.recv()).await {
+        all.push(record);
+    }
+    (out(&outcome) + &err(&outcome), all)
+}
+
+fn curl(arguments: &str) -> Job {
+    bash(&format!("curl -sS -m 5 {arguments}; echo \" [$?]\""))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_granted_gets_out() {
+    for mode in [Mode::Full, Mode::Degraded] {
+        let server = Server::new().await;
+        let job = curl(&format!("http://127.0.0.1:{}/path?q", server.port));
+        let (said, records) = through(forced(mode), vec![server.rule()], job).await;
+        let expected = format!("GET /path?q HTTP/1.1 Host: 127.0.0.1:{} ", server.port);
+        assert!(
+            said.starts_with(&expected) && said.trim_end().ends_with("[0]"),
+            "{said}"
+        );
+        assert_eq!(records.len(), 1);
+        let record = &records[0];
+        assert!(
+            record.allowed && record.bytes_up > 50 && record.bytes_down > 50,
+            "{record:?}"
+        );
+        assert_eq!((record.label.as_str(), record.port), ("gated", server.port));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_usual_clients_find_the_gate() {
+    let server = Server::new().await;
+    let url = format!("http://127.0.0.1:{}/x", server.port);
+    let tunnel = format!("curl -sS -p -m 5 {url}");
+    let script =
+        format!("python3 -c \"import urllib.request as r; print(r.urlopen('{url}').read())\"");
+    let git = format!(
+        "git ls-remote http://127.0.0.1:{}/r 2>&1 | head -3",
+        server.port
+    );
+    for script in [tunnel, script, git] {
+        let before = server.seen.load(Ordering::SeqCst);
+        let (said, records) = through(config(), vec![server.rule()], bash(&script)).await;
+        assert!(
+            server.seen.load(Ordering::SeqCst) > before,
+            "{script}: {said}"
+        );
+        assert!(records.iter().all(|r| r.allowed), "{records:?}");
+    }
+}
+
+fn refused(port: u16, other: u16) -> Vec<(String, String)> {
+    vec![
+        // The address is granted, but not by this name.
+        (
+            format!(":127.0.0.1:{port}"),
+            format!("http://inside.example.org:{port}/"),
+        ),
+        (String::new(), format!("http://127.0.0.1:{port}/")),
+        (String::new(), "http://127.0.0.1/".to_owned()),
+        (
+            format!(":127.0.0.1:{other}"),
+            format!("http://127.0.0.1:{port}/"),
+        ),
+        (
+            ":*.example.org:*".to_owned(),
+            format!("http://inside.example.org:{port}/"),
+        ),
+        (
+            ":*.example.org:*".to_owned(),
+            format!("http://mapped.example.org:{port}/"),
+        ),
+        (
+            ":*.example.org:*".to_owned(),
+            format!("http://mixed.example.org:{port}/"),
+        ),
+        (
+            ":*.example.org:*".to_owned(),
+            format!("http://empty.example.org:{port}/"),
+        ),
+        (
+            ":*.example.org:*".to_owned(),
+            format!("http://unknown.example.org:{port}/"),
+        ),
+        (
+            ":*.example.org:*".to_owned(),
+            format!("http://example.org:{port}/"),
+        ),
+        (
+            ":127.0.0.1:*".to_owned(),
+            format!("http://localhost:{port}/"),
+        ),
+        (
+            ":127.0.0.1:*".to_owned(),
+            format!("http://[::ffff:127.0.0.1]:{port}/"),
+        ),
+        (
+            ":10.0.0.0/8:*".to_owned(),
+            format!("http://127.0.0.1:{port}/"),
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_granted_does_not_get_out() {
+    let server = Server::new().await;
+    let other = Server::new().await;
+    let port = server.port;
+    for (rule, url) in refused(port, other.port) {
+        for way in ["", "-p "] {
+            let job = curl(&format!(
+                "--noproxy '' -o /dev/null -w '%{{http_code}} %{{http_connect}}' {way}'{url}'"
+            ));
+            let (said, records) = through(config(), vec![Rule::parse(&rule).unwrap()], job).await;
+            let refused = ["400", "403", "502"].iter().any(|code| said.contains(code));
+            assert!(refused, "network{rule} {way}{url}: {said}");
+            assert!(
+                !records.is_empty() && records.iter().all(|r| !r.allowed),
+                "{records:?}"
+            );
+        }
+    }
+    assert_eq!(server.seen.load(Ordering::SeqCst), 0);
+    assert_eq!(other.seen.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_may_lead_to_what_is_granted_literally() {
+    let server = Server::new().await;
+    let rules = vec![Rule::parse(":inside.example.org:*").unwrap(), server.rule()];
+    let job = curl(&format!("http://inside.example.org:{}/", server.port));
+    let (said, _) = through(config(), rules, job).await;
+    assert!(
+        said.contains(&format!("Host: inside.example.org:{}", server.port)),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_announced_body_goes_out() {
+    let server = Server::new().await;
+    let script = format!(
+        "exec 9<>/dev/tcp/127.0.0.1/3128
+        printf 'POST http://127.0.0.1:{0}/a HTTP/1.1\\r\\nContent-Length: 2\\r\\n\\r\\nokGET /smuggled HTTP/1.1\\r\\n\\r\\n' >&9
+        timeout 2 cat <&9",
+        server.port
+    );
+    let (said, records) = through(config(), vec![server.rule()], bash(&script)).await;
+    assert!(
+        said.contains("POST /a") && !said.contains("smuggled"),
+        "{said}"
+    );
+    assert_eq!(records.len(), 1);
+    let head = format!(
+        "POST /a HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n",
+        server.port
+    );
+    assert_eq!(records[0].bytes_up, head.len() as u64 + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gated_program_has_no_other_way_out() {
+    let server = Server::new().await;
+    let script = format!(
+        "exec 9<>/dev/tcp/127.0.0.1/{0} && echo ESCAPED
+        curl --noproxy '*' -m 2 http://127.0.0.1:{0}/ && echo ESCAPED
+        python3 -c \"import socket; socket.gethostbyname('example.org'); print('ESCAPED')\"
+        python3 -c \"import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', ('1.1.1.1', 53)); print('ESCAPED')\"
+        echo tried",
+        server.port
+    );
+    for mode in [Mode::Full, Mode::Degraded] {
+        let (said, _) = through(forced(mode), vec![Rule::Public], bash(&script)).await;
+        assert!(
+            said.contains("tried") && !said.contains("ESCAPED"),
+            "{mode:?} {said}"
+        );
+    }
+    assert_eq!(server.seen.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn loopback_is_the_runs_own() {
+    let server = Server::new().await;
+    let script = format!(
+        "python3 -c \"
+import socket, threading
+s = socket.socket(); s.bind(('127.0.0.1', 8000)); s.listen()
+c = socket.create_connection(('127.0.0.1', 8000)); print('own')
+try: socket.create_connection(('127.0.0.1', {})); print('ESCAPED')
+except OSError: print('tried')\"",
+        server.port
+    );
+    let mut job = bash(&script);
+    job.network = Network::Loopback;
+    let outcome = super::run(job).await;
+    assert_eq!(out(&outcome), "own\ntried\n", "{}", err(&outcome));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gate_and_the_own_loopback_go_together() {
+    let server = Server::new().await;
+    let script = format!(
+        "python3 -c \"
+import socket
+s = socket.socket(); s.bind(('127.0.0.1', 8000)); s.listen()
+c = socket.create_connection(('127.0.0.1', 8000)); print('own')\"
+        curl -sS http://127.0.0.1:{}/both",
+        server.port
+    );
+    let rules = vec![server.rule(), Rule::Loopback];
+    let (said, _) = through(config(), rules, bash(&script)).await;
+    assert!(said.starts_with("own\nGET /both"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_has_a_limit() {
+    let server = Server::new().await;
+    let base = Config {
+        max_egress_mb: 1,
+        ..config()
+    };
+    let job = curl(&format!(
+        "-o /dev/null --data-binary @- http://127.0.0.1:{}/",
+        server.port
+    ));
+    let mut job = job;
+    job.stdin = vec![b'x'; 3 << 20];
+    let (_, records) = through(base, vec![server.rule()], job).await;
+    assert!(records.iter().all(|r| r.bytes_up <= 1 << 20), "{records:?}");
+}

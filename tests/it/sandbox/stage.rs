@@ -11,6 +11,7 @@ use std::{
         },
     },
     path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use nexflow::sandbox::{Job, Mount};
@@ -31,6 +32,9 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(name: &str) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("nexflow-{name}-{}-{number}", std::process::id());
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         let open = |path: &str, mode: u32| {
@@ -48,9 +52,8 @@ impl Stage {
         }
         open("granted", 0o777);
         open("work", 0o700);
-        let shm = PathBuf::from(format!("/dev/shm/nexflow-{name}-{}", std::process::id()));
+        let shm = PathBuf::from(format!("/dev/shm/{name}"));
         fs::write(&shm, "CANARY\n").unwrap();
-        let name = format!("nexflow-{name}-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let path = UnixListener::bind(root.join("private/socket")).unwrap();
         open("private/socket", 0o777);

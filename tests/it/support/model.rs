@@ -51,8 +51,10 @@ impl Model {
     #[expect(clippy::disallowed_methods, reason = "the server ends with the test")]
     pub async fn start(acts: impl IntoIterator<Item = Act>) -> Self {
         let seen = Arc::default();
-        let script =
-            Script { acts: Arc::new(Mutex::new(acts.into_iter().collect())), seen: Arc::clone(&seen) };
+        let script = Script {
+            acts: Arc::new(Mutex::new(acts.into_iter().collect())),
+            seen: Arc::clone(&seen),
+        };
         let router = Router::new()
             .route("/v1/models", get(async || Json(json!({ "object": "list", "data": [{ "id": "scripted", "object": "model" }] }))))
             .route("/v1/chat/completions", post(complete))
@@ -98,7 +100,9 @@ fn complaint(request: &Value) -> Option<String> {
             }
             role => {
                 if let Some(id) = open.first() {
-                    return Some(format!("the call {id} has no result before the next {role}"));
+                    return Some(format!(
+                        "the call {id} has no result before the next {role}"
+                    ));
                 }
                 for call in message["tool_calls"].as_array().into_iter().flatten() {
                     open.push(call["id"].as_str()?);
@@ -106,15 +110,23 @@ fn complaint(request: &Value) -> Option<String> {
             }
         }
     }
-    open.first().map(|id| format!("the call {id} has no result"))
+    open.first()
+        .map(|id| format!("the call {id} has no result"))
 }
 
-async fn complete(State(script): State<Script>, headers: HeaderMap, Json(request): Json<Value>) -> Response {
+async fn complete(
+    State(script): State<Script>,
+    headers: HeaderMap,
+    Json(request): Json<Value>,
+) -> Response {
     let refuse = |status: u16, text: &str| {
         let body = json!({ "error": { "message": text, "type": "invalid_request_error" } });
         (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
     };
-    if headers.get("authorization").is_none_or(|v| v != "Bearer sk-the-secret-key-of-the-model") {
+    if headers
+        .get("authorization")
+        .is_none_or(|v| v != "Bearer sk-the-secret-key-of-the-model")
+    {
         return refuse(401, "Incorrect API key provided");
     }
     if let Some(text) = complaint(&request) {
@@ -123,14 +135,23 @@ async fn complete(State(script): State<Script>, headers: HeaderMap, Json(request
     script.seen.lock().unwrap().push(request.clone());
     let act = {
         let mut acts = script.acts.lock().unwrap();
-        if acts.len() > 1 { acts.pop_front() } else { acts.front().cloned() }
+        if acts.len() > 1 {
+            acts.pop_front()
+        } else {
+            acts.front().cloned()
+        }
     };
     match act.unwrap_or(Act::Say("ok".to_owned())) {
         Act::Say(text) => stream(words(&text), Duration::ZERO),
         Act::Slowly(text, pause) => stream(words(&text), pause),
-        Act::Call(calls) => stream(vec![json!({ "tool_calls": calls.iter().enumerate().map(|(n, (name, args))| json!({
+        Act::Call(calls) => stream(
+            vec![
+                json!({ "tool_calls": calls.iter().enumerate().map(|(n, (name, args))| json!({
             "index": n, "id": format!("call_{n}"), "type": "function",
-            "function": { "name": name, "arguments": args.to_string() } })).collect::<Vec<_>>() })], Duration::ZERO),
+            "function": { "name": name, "arguments": args.to_string() } })).collect::<Vec<_>>() }),
+            ],
+            Duration::ZERO,
+        ),
         Act::Status(status, body) => (StatusCode::from_u16(status).unwrap(), body).into_response(),
         Act::Raw(bytes) => ([("content-type", "text/event-stream")], bytes).into_response(),
         Act::Stall => {
@@ -144,7 +165,9 @@ async fn complete(State(script): State<Script>, headers: HeaderMap, Json(request
 }
 
 fn words(text: &str) -> Vec<Value> {
-    text.split_inclusive(' ').map(|word| json!({ "content": word })).collect()
+    text.split_inclusive(' ')
+        .map(|word| json!({ "content": word }))
+        .collect()
 }
 
 fn stream(deltas: Vec<Value>, pause: Duration) -> Response {
@@ -155,16 +178,31 @@ fn stream(deltas: Vec<Value>, pause: Duration) -> Response {
     };
     let mut chunks: Vec<String> = deltas
         .into_iter()
-        .map(|delta| chunk(json!([{ "index": 0, "delta": delta, "finish_reason": null }]), Value::Null))
+        .map(|delta| {
+            chunk(
+                json!([{ "index": 0, "delta": delta, "finish_reason": null }]),
+                Value::Null,
+            )
+        })
         .collect();
     let reason = if calls { "tool_calls" } else { "stop" };
-    chunks.push(chunk(json!([{ "index": 0, "delta": {}, "finish_reason": reason }]), Value::Null));
-    chunks.push(chunk(json!([]), json!({ "prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107 })));
+    chunks.push(chunk(
+        json!([{ "index": 0, "delta": {}, "finish_reason": reason }]),
+        Value::Null,
+    ));
+    chunks.push(chunk(
+        json!([]),
+        json!({ "prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107 }),
+    ));
     chunks.push("data: [DONE]\n\n".to_owned());
     let pieces = futures_util::stream::unfold(chunks.into_iter(), move |mut rest| async move {
         let next = rest.next()?;
         tokio::time::sleep(pause).await;
         Some((Ok::<_, std::io::Error>(next), rest))
     });
-    ([("content-type", "text/event-stream")], Body::from_stream(pieces)).into_response()
+    (
+        [("content-type", "text/event-stream")],
+        Body::from_stream(pieces),
+    )
+        .into_response()
 }
