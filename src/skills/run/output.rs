@@ -70,9 +70,16 @@ fn object(stdout: &str) -> Option<Value> {
     value.is_object().then(|| safe_value(value))
 }
 
+/// The same, where line ends are somebody's data.
+fn safe_lines(text: &str) -> String {
+    let masked = mask(text);
+    let lines: Vec<String> = masked.split("\r\n").map(safe).collect();
+    lines.join("\r\n")
+}
+
 fn safe_value(value: Value) -> Value {
     match value {
-        Value::String(text) => safe(&text).into(),
+        Value::String(text) => safe_lines(&text).into(),
         Value::Array(all) => all.into_iter().map(safe_value).collect(),
         Value::Object(all) => {
             let all: Map<String, Value> = all
