@@ -32,6 +32,7 @@ use nix::{
 };
 
 pub(super) use group::parents;
+pub(super) use tree::sweep;
 
 use super::{
     either_way,

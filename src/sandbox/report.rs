@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    Config, Mode, launcher,
+    Config, Mode, either_way, launcher,
     policy::{Plan, Word},
     run::{self, Trial},
     sys,
@@ -65,6 +65,8 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 pub(super) async fn probe(config: &Config) -> Found {
     let powers = sys::capabilities().unwrap_or(0);
     let landlock = sys::landlock_level().unwrap_or(0);
+    // Fails only at the end of the runtime.
+    either_way(tokio::task::spawn_blocking(launcher::sweep).await);
     let mut cgroups = Vec::new();
     if !config.no_cgroups {
         let found = tokio::task::spawn_blocking(launcher::parents).await;

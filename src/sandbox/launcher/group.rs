@@ -6,6 +6,11 @@ use std::{
     process,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
 use super::{At as _, Step};
 use crate::sandbox::{
     either_way,
@@ -197,6 +202,24 @@ fn usable(parent: &Cgroup) -> bool {
     fs::remove_dir(&dir).is_ok() && writable
 }
 
+/// Ends what still runs in a group whose launcher is gone.
+fn end(group: &Path) {
+    for _ in 0..100 {
+        let procs = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        let pids: Vec<i32> = procs.lines().filter_map(|p| p.parse().ok()).collect();
+        if pids.is_empty() {
+            return;
+        }
+        for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+            for pid in &pids {
+                // Gone already is as good.
+                either_way(kill(Pid::from_raw(*pid), signal));
+            }
+        }
+        super::tree::pause(1);
+    }
+}
+
 /// Removes groups that a launcher left when it was killed.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else {
@@ -208,6 +231,7 @@ fn sweep(parent: &Path) {
             continue;
         };
         if !Path::new("/proc").join(pid).exists() {
+            end(&entry.path());
             // Busy means that something still runs in it; the next start tries again.
             either_way(fs::remove_dir(entry.path()));
         }

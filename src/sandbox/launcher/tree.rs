@@ -133,6 +133,19 @@ pub(super) fn end_all() {
     }
 }
 
+/// Removes private folders that a launcher left when it was killed.
+pub(in crate::sandbox) fn sweep() {
+    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten();
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|n| n.strip_prefix("nexflow-run-"));
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // Does not follow links; another user's is not ours to remove.
+            either_way(fs::remove_dir_all(entry.path()));
+        }
+    }
+}
+
 /// A folder for one run, of its user's own, where there is no private root.
 pub(super) fn private_folder(uid: Option<u32>) -> io::Result<PathBuf> {
     let path = std::env::temp_dir().join(format!("nexflow-run-{}", process::id()));

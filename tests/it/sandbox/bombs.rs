@@ -9,7 +9,7 @@ use std::{
 use nexflow::sandbox::{Config, End, Job, Limits, Lock, Mode, Mount, Outcome, Sandbox};
 use tokio_util::sync::CancellationToken;
 
-use super::{bash, config, err, forced, out, run_in};
+use super::{bash, config, ends::assert_none_left, err, forced, out, run_in};
 
 fn small(mut job: Job) -> Job {
     job.limits = Limits {
@@ -68,18 +68,14 @@ async fn long_output_keeps_beginning_and_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_without_end_are_stopped() {
+    let marker = format!("bomb.{}", std::process::id());
+    let script = format!("b() {{ b | b & }}; b 2>/dev/null; sleep 0.3; echo {marker}");
     both(
-        || {
-            small(bash(
-                "bomb() { bomb | bomb & }; bomb 2>/dev/null; sleep 0.3; echo alive",
-            ))
-        },
+        || small(bash(&script)),
         |mode, outcome| {
-            assert!(
-                outcome.elapsed < Duration::from_secs(6),
-                "{mode:?} {:?}",
-                outcome.elapsed
-            );
+            let elapsed = outcome.elapsed;
+            assert!(elapsed < Duration::from_secs(8), "{mode:?} {elapsed:?}");
+            assert_none_left(&marker);
         },
     )
     .await;

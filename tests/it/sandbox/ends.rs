@@ -48,7 +48,7 @@ fn processes(marker: &str) -> Vec<String> {
 }
 
 /// They are gone, or go at once.
-fn assert_none_left(marker: &str) {
+pub(super) fn assert_none_left(marker: &str) {
     let deadline = Instant::now() + Duration::from_secs(2);
     loop {
         let left = processes(marker);
