@@ -189,14 +189,12 @@ async fn kit(
     catalog.load();
     let workspaces = config.data_dir.join("workspaces");
     private_folder(&workspaces)?;
-    let scratch = config.data_dir.join("scratch");
-    private_folder(&scratch)?;
     Ok(Kit {
         store: store.clone(),
         clock: clock.clone(),
         memory: Memory::new(store.clone(), clock.clone(), config.memory.clone()),
         schedules: Schedules::new(store.clone(), clock.clone(), &config.scheduler),
-        runner: Runner::new(sandbox.clone(), &config.skills, scratch),
+        runner: Runner::new(sandbox.clone(), &config.skills, config.data_dir.clone()),
         catalog,
         workspaces: Arc::new(workspaces),
     })

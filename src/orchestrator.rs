@@ -14,6 +14,7 @@ mod status;
 mod toolbox;
 mod trace;
 mod turn;
+mod work;
 
 use std::{
     collections::HashMap,

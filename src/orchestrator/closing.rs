@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     deliver,
-    turn::{Limit, Work},
+    work::{Limit, Work},
 };
 use crate::{
     providers::About,

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::turn::Work;
+use super::work::Work;
 use crate::{
     store::{
         Result,

@@ -6,7 +6,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use futures_util::StreamExt as _;
 use serde_json::Value;
 
-use super::{context, turn::Work};
+use super::{context, work::Work};
 use crate::{
     providers::{About, Provider, ProviderError, Request, is_certain},
     store::turns::{Said, StepKind},

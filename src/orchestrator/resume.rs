@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::turn::{Claim, place, tool_started};
+use super::{
+    turn::{Claim, place},
+    work::tool_started,
+};
 use crate::{
     store::{
         Result, Tx, inbox,

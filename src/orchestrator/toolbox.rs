@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{Core, status, turn::Work};
+use super::{Core, status, work::Work};
 use crate::{
     skills::run::LiveOutput,
     store::{Result, turns},

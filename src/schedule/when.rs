@@ -38,7 +38,7 @@ pub enum WhenError {
 const TEN_YEARS: i64 = 3653 * 24 * 3600;
 
 static SPAN: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"^(?:and\s+|,\s*)?(\d{1,6}|half an|a couple of|a few|[a-z]+)\s*(seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w)\b\s*").ok()
+    Regex::new(r"^(?:and\s+|,\s*)?(\d{1,6}|half an|a couple of|a few|[a-z]+)\s*(seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w)(?:\s+|,|\b|$)").ok()
 });
 static CLOCK: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
@@ -114,10 +114,23 @@ fn future(at: Timestamp, now: Timestamp, text: &str) -> Result<When, WhenError> 
     Ok(When::At(at))
 }
 
+/// A blank after each unit: "1h30m" as "1h 30m".
+fn spaced(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if c.is_ascii_digit() && out.ends_with(|before: char| before.is_ascii_alphabetic()) {
+            out.push(' ');
+        }
+        out.push(c);
+    }
+    out
+}
+
 /// "1h30m", "2 hours and 5 minutes", "half an hour".
 fn span(text: &str) -> Option<i64> {
     let pattern = SPAN.as_ref()?;
-    let (mut rest, mut seconds) = (text.trim(), 0_i64);
+    let text = spaced(text.trim());
+    let (mut rest, mut seconds) = (text.as_str(), 0_i64);
     while !rest.is_empty() {
         let found = pattern.captures(rest)?;
         let unit = match found.get(2)?.as_str().chars().next()? {
@@ -131,7 +144,7 @@ fn span(text: &str) -> Option<i64> {
             "half an" => unit / 2,
             number => count(number)?.checked_mul(unit)?,
         };
-        rest = rest.get(found.get(0)?.end()..)?;
+        rest = rest.get(found.get(0)?.end()..)?.trim_start();
     }
     (seconds > 0).then_some(seconds)
 }

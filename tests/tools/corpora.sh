@@ -1,87 +1,74 @@
 #!/usr/bin/env bash
-# Fetches the skills that other agents ship, so that the parser is tested on them as they are:
-# tests/tools/corpora/{openclaw,hermes-agent,nanobot-ai}/, each folder that holds a SKILL.md at the path it
-# has in its package. Nothing of these packages is installed or run. Does nothing when all is there.
+# Fetches skills that other agents ship, so that the reader of SKILL.md meets files from the wild.
+# They come to tests/tools/corpora/{openclaw,hermes-agent,nanobot-ai}/ and are only ever read: nothing
+# of these packages is installed or run. Needs npm, pip and tar; run it again at any time.
 set -euo pipefail
 
 openclaw=2026.9.6
-hermes_agent=0.19.0
-nanobot_ai=0.3.5
+hermes=0.19.0
+nanobot=0.3.5
+# pip would run the package's own build to look at a source archive, so this one is fetched as a file.
+hermes_url=https://files.pythonhosted.org/packages/c1/2c/5eca471374c1b48555a8f0b988c06b19a93ae33a6c0e67845e47fc3a5628/hermes_agent-$hermes.tar.gz
+hermes_sha256=ac986bede64a2785436676c0ea084ec586574f8cb00a9d047e095b435d3e21c0
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 corpora=$here/corpora
+python=$here/.venv/bin/python
+[[ -x $python ]] || python=python3
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 
-# What is fetched comes as one archive into the folder; only wheels, since a source package runs code.
-npm_package() {
-  (cd "$3" && npm pack --silent --ignore-scripts "$1@$2" >/dev/null)
-}
-pypi_package() {
-  "${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
-    --ignore-requires-python --dest "$3" "$1==$2"
-}
-
-# Unpacks one archive and copies every folder with a SKILL.md.
-take() {
-  "${PYTHON:-python3}" - "$1" "$2" <<'PY'
-import os, pathlib, posixpath, sys, tarfile, zipfile
-
-archive, target = sys.argv[1], pathlib.Path(sys.argv[2])
-files = {}
-if archive.endswith((".tgz", ".tar.gz")):
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            if member.isfile():
-                files[member.name] = (tar.extractfile(member).read(), member.mode & 0o111)
-else:
-    with zipfile.ZipFile(archive) as wheel:
-        for member in wheel.infolist():
-            if not member.is_dir():
-                files[member.filename] = (wheel.read(member), (member.external_attr >> 16) & 0o111)
-
-folders = {posixpath.dirname(name) for name in files if posixpath.basename(name) == "SKILL.md"}
-
-
-def in_a_skill(name):
-    folder = posixpath.dirname(name)
-    while folder:
-        if folder in folders:
-            return True
-        folder = posixpath.dirname(folder)
-    return False
-
-
-for name, (content, executable) in files.items():
-    parts = name.split("/")
-    if name.startswith("/") or ".." in parts or not in_a_skill(name):
-        continue
-    # npm packs everything below `package/`.
-    place = target.joinpath(*(parts[1:] if parts[0] == "package" else parts))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(content)
-    place.chmod(0o755 if executable else 0o644)
-PY
+# Every folder below $1 that has a SKILL.md, with its files, into corpora/$2 of version $3.
+keep() {
+  local from=$1 name=$2 version=$3 new=$corpora/$2.new file folder
+  rm -rf -- "$new"
+  mkdir -p -- "$new"
+  while IFS= read -r -d '' file; do
+    folder=${file%/SKILL.md}
+    folder=${folder#"$from"/}
+    mkdir -p -- "$new/$folder"
+    cp -R -- "$from/$folder/." "$new/$folder/"
+  done < <(find "$from" -name SKILL.md -type f -print0)
+  # Read only: nothing here is executable, nothing leads elsewhere.
+  find "$new" -type l -delete
+  find "$new" -type f -exec chmod a-x {} +
+  printf '%s\n' "$version" >"$new/.version"
+  rm -rf -- "${corpora:?}/$name"
+  mv -- "$new" "$corpora/$name"
 }
 
-fetch() {
-  local with=$1 name=$2 version=$3 target=$corpora/$2
-  if [[ -f $target/.version && $(<"$target/.version") == "$version" ]]; then
-    printf '%s %s: %s skills (there already)\n' "$name" "$version" "$(count "$target")"
-    return
-  fi
-  mkdir -p "$work/$name/archive" "$work/$name/skills" "$corpora"
-  "$with" "$name" "$version" "$work/$name/archive"
-  take "$(find "$work/$name/archive" -type f)" "$work/$name/skills"
-  [[ $(count "$work/$name/skills") -gt 0 ]] || { printf '%s %s holds no SKILL.md\n' "$name" "$version" >&2; return 1; }
-  printf '%s\n' "$version" >"$work/$name/skills/.version"
-  rm -rf -- "$target"
-  mv -- "$work/$name/skills" "$target"
-  printf '%s %s: %s skills\n' "$name" "$version" "$(count "$target")"
+there() {
+  [[ -f $corpora/$1/.version && $(<"$corpora/$1/.version") == "$2" ]]
 }
 
-count() { find "$1" -name SKILL.md | wc -l | tr -d ' '; }
+mkdir -p -- "$corpora"
 
-fetch npm_package openclaw "$openclaw"
-fetch pypi_package hermes-agent "$hermes_agent"
-fetch pypi_package nanobot-ai "$nanobot_ai"
+if ! there openclaw "$openclaw"; then
+  mkdir -- "$work/openclaw"
+  (cd -- "$work" && npm pack --silent --ignore-scripts "openclaw@$openclaw" >/dev/null)
+  tar -xzf "$work/openclaw-$openclaw.tgz" -C "$work/openclaw" --strip-components=1 --no-same-owner
+  keep "$work/openclaw" openclaw "$openclaw"
+fi
+
+if ! there hermes-agent "$hermes"; then
+  mkdir -- "$work/hermes"
+  "$python" -c 'import sys, urllib.request; urllib.request.urlretrieve(*sys.argv[1:])' \
+    "$hermes_url" "$work/hermes.tar.gz"
+  printf '%s  %s\n' "$hermes_sha256" "$work/hermes.tar.gz" | sha256sum --check --quiet
+  tar -xzf "$work/hermes.tar.gz" -C "$work/hermes" --strip-components=1 --no-same-owner
+  keep "$work/hermes" hermes-agent "$hermes"
+fi
+
+if ! there nanobot-ai "$nanobot"; then
+  mkdir -- "$work/nanobot"
+  # A wheel is unpacked, never built; the one for this Python version and kind of machine need not fit ours.
+  "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+    --python-version 3.12 --platform manylinux_2_17_x86_64 --dest "$work" "nanobot-ai==$nanobot"
+  "$python" -m zipfile -e "$work"/nanobot_ai-"$nanobot"-*.whl "$work/nanobot"
+  keep "$work/nanobot" nanobot-ai "$nanobot"
+fi
+
+for name in openclaw hermes-agent nanobot-ai; do
+  printf '%-13s %-10s %4d skills\n' "$name" "$(<"$corpora/$name/.version")" \
+    "$(find "$corpora/$name" -name SKILL.md -type f | wc -l)"
+done

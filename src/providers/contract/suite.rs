@@ -1,3 +1,5 @@
+//! The clauses that every provider must keep, whatever its dialect.
+
 mod errors;
 
 use std::time::Duration;

@@ -1,0 +1,248 @@
+//! A turn in work: what was done so far, what is asked next, and writing each step as it happens.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Core, closing,
+    context::{self, Context},
+    toolbox::Toolbox,
+};
+use crate::{
+    providers::{About, Request},
+    store::{
+        Result,
+        inbox::Waiting,
+        turns::{self, Said, Step, StepKind, Turn},
+        usage::{self, Spent},
+    },
+    types::{
+        Place, StepId, TurnId,
+        chat::{Call, Message},
+        frame::{Body, CallStatus},
+    },
+};
+
+/// A turn that is being worked on.
+pub(super) struct Work {
+    pub(super) core: Arc<Core>,
+    pub(super) turn: Turn,
+    pub(super) asked: Waiting,
+    pub(super) place: Place,
+    pub(super) cancel: CancellationToken,
+    pub(super) toolbox: Toolbox,
+    /// What was done so far.
+    pub(super) steps: Vec<Step>,
+    /// The model step that is written and waits for its answer.
+    pub(super) open: Option<StepId>,
+}
+
+/// A ceiling that was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    Steps,
+    Time,
+}
+
+impl Work {
+    /// The ceiling that this turn has reached, if any.
+    pub(super) fn limit(&self) -> Option<Limit> {
+        let limits = &self.core.parts.live().turns;
+        let asked = self
+            .steps
+            .iter()
+            .filter(|s| matches!(s.kind, StepKind::Model { .. }))
+            .count();
+        let took = self.core.parts.clock.now().since(self.turn.started_at);
+        if asked >= limits.max_steps as usize {
+            Some(Limit::Steps)
+        } else if took >= Duration::from_secs(limits.max_seconds) {
+            Some(Limit::Time)
+        } else {
+            None
+        }
+    }
+
+    fn next_ordinal(&self) -> u32 {
+        self.steps.iter().map(|s| s.ordinal + 1).max().unwrap_or(0)
+    }
+
+    /// Writes that the model is being asked, unless that is written already.
+    pub(super) async fn open_step(&mut self) -> Result<()> {
+        if self.open.is_none() {
+            let (id, turn, ordinal) = (StepId::new(), self.turn.id, self.next_ordinal());
+            let now = self.core.parts.clock.now();
+            let store = &self.core.parts.store;
+            store
+                .write(move |tx| turns::start_model(tx, turn, (id, ordinal), now))
+                .await?;
+            self.open = Some(id);
+        }
+        Ok(())
+    }
+
+    /// Past and present as a provider is asked; at a limit without tools.
+    pub(super) fn request(&self, context: &Context, last: Option<Limit>) -> Request {
+        let mut messages = context.past.clone();
+        messages.extend(context::said_in(&self.steps));
+        if let Some(limit) = last {
+            messages.push(Message::User {
+                text: closing::last_word(limit),
+                images: Vec::new(),
+            });
+        }
+        Request {
+            system: context.system.clone(),
+            messages,
+            tools: if last.is_some() {
+                Vec::new()
+            } else {
+                self.toolbox.specs(self.by_command())
+            },
+            max_output_tokens: self.core.parts.live().turns.max_output_tokens,
+            model: None,
+        }
+    }
+
+    /// Whether this is a command, which no model is needed for.
+    pub(super) fn by_command(&self) -> bool {
+        crate::providers::is_command(&self.asked.text)
+    }
+
+    /// The step as what it became.
+    pub(super) fn said_step(&self, id: StepId, said: &Said) -> Step {
+        let now = self.core.parts.clock.now();
+        Step {
+            id,
+            ordinal: self.next_ordinal(),
+            kind: StepKind::Model {
+                name: said.name.clone(),
+                text: said.text.clone(),
+                calls: said.calls.clone(),
+                usage: said.usage,
+            },
+            status: CallStatus::Ok,
+            started_at: now,
+            first_token_at: said.first_token_at,
+            finished_at: Some(now),
+        }
+    }
+
+    /// What a model call took, as a row.
+    pub(super) fn spent(&self, step: StepId, said: &Said, about: &About) -> Spent {
+        let cost = self
+            .core
+            .parts
+            .live()
+            .providers
+            .price(about, &about.model)
+            .map(|p| p.of(said.usage));
+        Spent {
+            step,
+            turn: self.turn.id,
+            session: self.turn.session,
+            user: self.place.user,
+            channel: self.turn.reply_to.connector.clone(),
+            provider: about.name.clone(),
+            model: about.model.clone(),
+            usage: said.usage,
+            cost,
+        }
+    }
+
+    /// One transaction: what the model said, what it took, and that its calls begin.
+    pub(super) async fn record(
+        &mut self,
+        said: Said,
+        about: &About,
+    ) -> Result<Vec<(StepId, Call)>> {
+        let Some(id) = self.open.take() else {
+            return Ok(Vec::new());
+        };
+        let spent = self.spent(id, &said, about);
+        self.steps.push(self.said_step(id, &said));
+        let first = self.next_ordinal();
+        let calls: Vec<(StepId, Call)> = said
+            .calls
+            .iter()
+            .map(|call| (StepId::new(), call.clone()))
+            .collect();
+        let (turn, session) = (self.turn.id, self.turn.session);
+        let now = self.core.parts.clock.now();
+        let begun = calls.clone();
+        self.core
+            .parts
+            .store
+            .write(move |tx| {
+                turns::finish_model(tx, id, &said, now)?;
+                usage::insert(tx, &spent, now)?;
+                for ((step, call), ordinal) in begun.iter().zip(first..) {
+                    turns::start_tool(tx, turn, (*step, ordinal), call, now)?;
+                    tx.show(session, tool_started(turn, call))?;
+                }
+                Ok(())
+            })
+            .await?;
+        for ((step, call), ordinal) in calls.iter().zip(first..) {
+            let kind = StepKind::Tool {
+                call: call.clone(),
+                output: String::new(),
+                detail: serde_json::Value::Null,
+            };
+            self.steps.push(Step {
+                id: *step,
+                ordinal,
+                kind,
+                status: CallStatus::Running,
+                started_at: now,
+                first_token_at: None,
+                finished_at: None,
+            });
+        }
+        Ok(calls)
+    }
+
+    /// Calls that began before a restart and may run again.
+    pub(super) fn unfinished_calls(&self) -> Vec<(StepId, Call)> {
+        let running = self
+            .steps
+            .iter()
+            .filter(|s| s.status == CallStatus::Running);
+        running
+            .filter_map(|step| match &step.kind {
+                StepKind::Tool { call, .. } => Some((step.id, call.clone())),
+                StepKind::Model { .. } => None,
+            })
+            .collect()
+    }
+
+    /// Runs calls side by side and takes in their results.
+    pub(super) async fn act(&mut self, calls: Vec<(StepId, Call)>) -> Result<()> {
+        if calls.is_empty() {
+            return Ok(());
+        }
+        let finished = self.toolbox.run(self, calls).await?;
+        for (id, done) in finished {
+            let Some(step) = self.steps.iter_mut().find(|s| s.id == id) else {
+                continue;
+            };
+            step.status = done.status;
+            if let StepKind::Tool { output, detail, .. } = &mut step.kind {
+                *output = done.text;
+                *detail = done.detail;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The frame of a call that begins.
+pub(super) fn tool_started(turn_id: TurnId, call: &Call) -> Body {
+    Body::ToolStarted {
+        turn_id,
+        call_id: call.id.clone(),
+        skill: call.tool.clone(),
+        input: call.args.clone(),
+    }
+}
