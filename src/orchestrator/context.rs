@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Messages looked at when the past is gathered.
-const LOOK_BACK: u32 = 400;
+const LOOK_BACK: u32 = 200;
 /// Tokens that an image counts as.
 const IMAGE: u64 = 1600;
 /// A tool result of an earlier turn is shortened to this many bytes.
@@ -125,16 +125,9 @@ fn volatile(work: &Work, hits: &[Hit]) -> String {
 
 async fn images(work: &Work) -> Result<Vec<Attachment>> {
     let id = work.asked.id;
-    let files = work
-        .core
-        .parts
-        .store
-        .read(move |c| messages::attachments(c, id))
-        .await?;
-    Ok(files
-        .into_iter()
-        .filter(|f| f.media_type.starts_with("image/"))
-        .collect())
+    let store = &work.core.parts.store;
+    let files = store.read(move |c| messages::attachments(c, id)).await?;
+    Ok(only_images(files))
 }
 
 /// The newest turns that fit, oldest first, and how many do not.
@@ -160,27 +153,27 @@ fn fit(past: Vec<Past>, room: u64) -> (Vec<Message>, usize) {
 /// The turns of a session before a message, derived from what is written.
 fn past(c: &Connection, session: SessionId, before: MessageId) -> Result<Vec<Past>> {
     let mut all: Vec<Past> = Vec::new();
-    for message in messages::latest(c, session, Some(before), LOOK_BACK)? {
+    let messages = messages::latest(c, session, Some(before), LOOK_BACK)?;
+    let Some(first) = messages.first().map(|m| m.id) else {
+        return Ok(all);
+    };
+    let with_files = messages::with_files(c, session)?;
+    let mut steps = turns::steps_with_tools(c, session, first)?;
+    for message in messages {
         match message.author {
             Author::User => {
                 let mut turn = Past::default();
-                let images: Vec<Attachment> = messages::attachments(c, message.id)?
-                    .into_iter()
-                    .filter(|f| f.media_type.starts_with("image/"))
-                    .collect();
+                let mut images = Vec::new();
+                if with_files.contains(&message.id) {
+                    images = only_images(messages::attachments(c, message.id)?);
+                }
                 turn.push(Message::User {
                     text: message.text,
                     images,
                 });
-                if let Some(id) = message.turn {
-                    let done = said_in(&turns::steps(c, id)?);
-                    // The last thing said is the answer, which is a message of its own.
-                    let until = done
-                        .iter()
-                        .rposition(|m| matches!(m, Message::Result { .. }));
-                    for step in done.into_iter().take(until.map_or(0, |n| n + 1)) {
-                        turn.push(shortened(step));
-                    }
+                let done = message.turn.and_then(|id| steps.remove(&id));
+                for step in called(&done.unwrap_or_default()) {
+                    turn.push(shortened(step));
                 }
                 all.push(turn);
             }
@@ -201,6 +194,22 @@ fn past(c: &Connection, session: SessionId, before: MessageId) -> Result<Vec<Pas
         }
     }
     Ok(all)
+}
+
+/// What was done in a turn up to its last result: what was said after that is the answer, which is a
+/// message of its own.
+fn called(steps: &[Step]) -> Vec<Message> {
+    let mut done = said_in(steps);
+    let until = done
+        .iter()
+        .rposition(|m| matches!(m, Message::Result { .. }));
+    done.truncate(until.map_or(0, |n| n + 1));
+    done
+}
+
+fn only_images(mut files: Vec<Attachment>) -> Vec<Attachment> {
+    files.retain(|f| f.media_type.starts_with("image/"));
+    files
 }
 
 /// With tool calls the answer repeats what was said between them; the steps have that.

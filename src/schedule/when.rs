@@ -49,8 +49,9 @@ static CLOCK: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static DATE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"^(?:on\s+)?(\d{4})-(\d{1,2})-(\d{1,2})(?:[t\s]+|,\s*)?(.*)$").ok()
 });
-static EVERY_N: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"^every\s+(\d{1,2})\s*(minutes?|mins?|m|hours?|hrs?|h)$").ok());
+static EVERY_N: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"^every\s+(\d{1,2}|[a-z]+)\s*(minutes?|mins?|m|hours?|hrs?|h)$").ok()
+});
 
 impl When {
     /// Understands a text at a moment in a zone.
@@ -203,13 +204,13 @@ fn repeated(text: &str) -> Option<String> {
     }
     let rest = text
         .strip_prefix("every ")
-        .or_else(|| text.strip_prefix("daily").map(|_| text))?;
+        .or_else(|| text.starts_with("daily ").then_some(text))?;
     let (day, at) = rest
         .split_once(" at ")
         .or_else(|| rest.split_once(' '))
         .unwrap_or((rest, "9"));
     let days = match day.trim() {
-        "day" | "daily" => "*".to_owned(),
+        "day" | "daily" | "morning" | "evening" => "*".to_owned(),
         "weekday" | "workday" => "1-5".to_owned(),
         "weekend" => "0,6".to_owned(),
         name => weekday(name)?.num_days_from_sunday().to_string(),
@@ -329,6 +330,13 @@ fn weekday(name: &str) -> Option<Weekday> {
         .strip_suffix('s')
         .filter(|n| n.ends_with("day"))
         .unwrap_or(name);
+    // chrono knows three letters and whole names.
+    let short = ["tues", "wednes", "thur", "thurs", "satur"];
+    let name = if short.contains(&name) {
+        name.get(..3)?
+    } else {
+        name
+    };
     Weekday::from_str(name).ok()
 }
 

@@ -1,5 +1,7 @@
 //! What was said: by people and to them.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::Result;
@@ -133,6 +135,15 @@ pub fn attachments(c: &Connection, of: MessageId) -> Result<Vec<Attachment>> {
             data: row.get("data")?,
         })
     })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Which messages of a session have files.
+pub fn with_files(c: &Connection, session: SessionId) -> Result<HashSet<MessageId>> {
+    let sql = "SELECT DISTINCT message_id FROM blobs
+               WHERE message_id IN (SELECT id FROM messages WHERE session_id = ?1 AND role = 'user')";
+    let mut query = c.prepare_cached(sql)?;
+    let rows = query.query_map([session], |row| row.get(0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -1,5 +1,7 @@
 //! Turns and their steps: what is being done to answer a message, written as it is done.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use serde_json::Value;
 
@@ -311,6 +313,28 @@ pub fn finish_tool(
         now
     ])?;
     Ok(())
+}
+
+/// The steps of those turns of a session that called tools, from the one that answers a message on.
+pub fn steps_with_tools(
+    c: &Connection,
+    session: SessionId,
+    from: MessageId,
+) -> Result<HashMap<TurnId, Vec<Step>>> {
+    let sql = "SELECT s.* FROM turns t JOIN steps s ON s.turn_id = t.id
+               WHERE t.session_id = ?1 AND t.message_id >= ?2
+                 AND EXISTS (SELECT 1 FROM steps x WHERE x.turn_id = t.id AND x.kind = 'tool')
+               ORDER BY t.id, s.ordinal";
+    let mut query = c.prepare_cached(sql)?;
+    let mut rows = query.query(params![session, from])?;
+    let mut found: HashMap<TurnId, Vec<Step>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        found
+            .entry(row.get("turn_id")?)
+            .or_default()
+            .push(step(row)?);
+    }
+    Ok(found)
 }
 
 /// The steps of a turn, in order.

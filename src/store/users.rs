@@ -59,6 +59,12 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     })
 }
 
+/// The owner's account, once there is one.
+pub fn find_owner(c: &Connection) -> Result<Option<User>> {
+    let sql = "SELECT * FROM users WHERE channel = 'local' AND channel_user_id = 'owner'";
+    Ok(c.prepare_cached(sql)?.query_row([], user).optional()?)
+}
+
 /// The owner's account, made on first use.
 pub fn owner(tx: &Transaction<'_>, now: Timestamp) -> Result<User> {
     ensure(tx, ("local", "owner"), ("owner", Role::Owner), now)

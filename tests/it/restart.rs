@@ -115,9 +115,9 @@ async fn a_turn_that_is_killed_again_and_again_fails_visibly() {
     page.until("text.delta").await;
     let session = page.session.clone();
     for _ in 0..3 {
+        let asked = model.requests().len();
         daemon.kill();
         daemon.launch().await;
-        let asked = model.requests().len();
         eventually("it tries or gives up", || async {
             model.requests().len() > asked || daemon.log().contains("the turn failed")
         })

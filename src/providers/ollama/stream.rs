@@ -112,7 +112,9 @@ impl Dialect for Lines {
         if !line.done {
             return Ok(Progress::Middle);
         }
-        self.counts = (line.prompt_eval_count, line.eval_count);
+        // Zero means that nobody counted: a cached prompt, a server that does not.
+        let counted = |n: Option<u64>| n.filter(|n| *n > 0);
+        self.counts = (counted(line.prompt_eval_count), counted(line.eval_count));
         if line.done_reason.as_deref() == Some("length") {
             self.stop = Stop::Length;
         }
