@@ -24,6 +24,9 @@ pub use line::Line;
 /// Lines kept in memory.
 const KEPT: usize = 1000;
 
+/// What can be asked for.
+const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace", "off"];
+
 /// `logging` in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
@@ -57,6 +60,35 @@ pub enum Format {
     /// For reading.
     #[serde(alias = "text")]
     Pretty,
+}
+
+/// What `level` asks for; the error says what is wrong with it. `warning` is taken for `warn`.
+///
+/// # Errors
+/// When a level is none of ours.
+pub fn directives(level: &str) -> Result<EnvFilter, String> {
+    let mut parts = Vec::new();
+    for part in level.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        let (target, level) = match part.rsplit_once('=') {
+            Some((target, level)) => (Some(target), level.trim()),
+            None => (None, part),
+        };
+        let level = level.to_ascii_lowercase();
+        let level = if level == "warning" { "warn" } else { &level };
+        match target {
+            // A module without a level: everything that it says.
+            None if level.contains("::") || level == "nexflow" => parts.push(part.to_owned()),
+            _ if !LEVELS.contains(&level) => {
+                return Err(format!("`{level}` is not one of {}", LEVELS.join(", ")));
+            }
+            None => parts.push(level.to_owned()),
+            Some(target) => parts.push(format!("{target}={level}")),
+        }
+    }
+    if parts.is_empty() {
+        return Err(format!("it is empty, and not one of {}", LEVELS.join(", ")));
+    }
+    EnvFilter::from_str(&parts.join(",")).map_err(|e| format!("`{level}`: {e}"))
 }
 
 /// The running log. Cheap to clone.
@@ -114,11 +146,8 @@ pub fn start(config: &Config) -> Handle {
 
 impl Handle {
     fn set(&self, config: &Config) {
-        let filter = EnvFilter::from_str(&config.level).unwrap_or_else(|error| {
-            self.complain(&format!(
-                "logging.level `{}` is not understood ({error}); using info",
-                config.level
-            ));
+        let filter = directives(&config.level).unwrap_or_else(|why| {
+            self.complain(&format!("logging.level: {why}; using info"));
             EnvFilter::new("info")
         });
         if let Some(reloader) = self.inner.filter.get() {
