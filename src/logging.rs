@@ -136,7 +136,7 @@ pub fn start(config: &Config) -> Handle {
             .is_ok()
         {
             drop(handle.inner.filter.set(reloader));
-            layer::log_panics();
+            layer::log_panics(handle.clone());
         }
         handle
     });
@@ -211,8 +211,17 @@ impl Handle {
 
     /// Masks a line, writes it, keeps it, shows it.
     fn take(&self, line: Line) {
+        self.take_in(line, false);
+    }
+
+    /// The same, and on standard error even when that is quiet.
+    fn take_loudly(&self, line: Line) {
+        self.take_in(line, true);
+    }
+
+    fn take_in(&self, line: Line, loud: bool) {
         let line = line.masked();
-        self.write(&line);
+        self.write(&line, loud);
         let line = Arc::new(line);
         let mut recent = self
             .inner
@@ -228,7 +237,7 @@ impl Handle {
         drop(self.inner.watchers.send(line));
     }
 
-    fn write(&self, line: &Line) {
+    fn write(&self, line: &Line, loud: bool) {
         use std::io::Write as _;
         let mut output = self
             .inner
@@ -241,7 +250,7 @@ impl Handle {
             line.json()
         };
         // A log that cannot be written has nowhere to say so.
-        if !output.quiet {
+        if loud || !output.quiet {
             drop(std::io::stderr().lock().write_all(text.as_bytes()));
         }
         if let Some(file) = &mut output.file {
@@ -249,3 +258,6 @@ impl Handle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
