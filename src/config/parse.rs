@@ -48,7 +48,7 @@ pub(super) fn yaml(path: &Path, text: &str) -> Result<Value, ConfigError> {
         let at = e.location().map_or((1, 1), |l| (l.line(), l.column()));
         let mut message = plain(&e.to_string());
         if message.contains("repetition limit") {
-            message = TOO_MUCH.to_owned();
+            TOO_MUCH.clone_into(&mut message);
         }
         syntax(path, text, at, &message)
     })

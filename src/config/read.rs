@@ -25,6 +25,9 @@ const LATER: &[&str] = &[
     "privacy",
 ];
 
+/// What follows from a value that cannot be used.
+const DEFAULT: &str = "so its default is used";
+
 pub(super) fn load(source: &Source, environment: &Environment) -> Result<Loaded, ConfigError> {
     let found = file::find(source.file.as_deref(), environment);
     let (text, mut tree) = match &found {
@@ -54,7 +57,10 @@ pub(super) fn load(source: &Source, environment: &Environment) -> Result<Loaded,
         overridden: &overridden,
     };
     places.settle(&mut config, source);
-    config.path = environment.get("PATH").unwrap_or_default().to_owned();
+    environment
+        .get("PATH")
+        .unwrap_or_default()
+        .clone_into(&mut config.path);
     let problems = reader.problems;
     Ok(Loaded {
         config,
@@ -263,7 +269,7 @@ impl Reader<'_> {
                 }
                 What::Type(message) => {
                     fill::remove(raw, &one.keys);
-                    self.tell(Severity::Error, &place, message, default_hint());
+                    self.tell(Severity::Error, &place, message, Some(DEFAULT.to_owned()));
                 }
             }
         }
@@ -285,7 +291,7 @@ impl Reader<'_> {
         for (key, message) in bad {
             raw.shift_remove(&key);
             let place: Keys = keys.iter().cloned().chain([key]).collect();
-            self.tell(Severity::Error, &place, message, default_hint());
+            self.tell(Severity::Error, &place, message, Some(DEFAULT.to_owned()));
         }
     }
 
@@ -300,15 +306,16 @@ impl Reader<'_> {
             Some(Ok(value)) => value,
             Some(Err(error)) => {
                 let message = error.to_string();
-                self.tell(Severity::Error, &path(keys), message, default_hint());
+                self.tell(
+                    Severity::Error,
+                    &path(keys),
+                    message,
+                    Some(DEFAULT.to_owned()),
+                );
                 default()
             }
         }
     }
-}
-
-pub(super) fn default_hint() -> Option<String> {
-    Some("so its default is used".to_owned())
 }
 
 pub(super) fn path(keys: &[&str]) -> Keys {
