@@ -14,6 +14,9 @@ const MOST_VALUES: usize = 100_000;
 /// The most bytes of text that a file may unfold to.
 const MOST_BYTES: usize = 8 << 20;
 
+/// Characters of a line that are shown with a mistake.
+const LONGEST_EXCERPT: usize = 120;
+
 /// Reads a JSON file.
 pub(super) fn json(path: &Path, text: &str) -> Result<Value, ConfigError> {
     if text.trim().is_empty() {
@@ -121,6 +124,15 @@ impl<'de> Visitor<'de> for Node<'_> {
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
         self.spent.spend(0).map(|()| value.into())
+    }
+
+    /// No setting is that large: a key that is all digits.
+    fn visit_u128<E: Error>(self, value: u128) -> Result<Value, E> {
+        self.visit_str(&value.to_string())
+    }
+
+    fn visit_i128<E: Error>(self, value: i128) -> Result<Value, E> {
+        self.visit_str(&value.to_string())
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
@@ -257,7 +269,11 @@ pub(super) fn syntax(
         let key = shown.split(':').next().unwrap_or_default();
         format!("  {key}: {}", crate::types::secret::MASKED)
     } else {
-        let mark = " ".repeat(column.saturating_sub(1).min(shown.chars().count()));
+        // A file that is one long line: what stands before the place.
+        let start = column.saturating_sub(LONGEST_EXCERPT);
+        let shown: String = shown.chars().skip(start).take(LONGEST_EXCERPT).collect();
+        let before = column.saturating_sub(1 + start);
+        let mark = " ".repeat(before.min(shown.chars().count()));
         format!("  {shown}\n  {mark}^")
     };
     ConfigError::Syntax {

@@ -3,7 +3,10 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::types::{Secret, secret::MASKED};
+use crate::types::{
+    Secret,
+    secret::{MASKED, mask},
+};
 
 /// Keys whose names end so hold secrets.
 const TELLING: &[&str] = &[
@@ -38,7 +41,12 @@ fn each(value: &Value, secret: bool, found: &mut dyn FnMut(&str)) {
         Value::String(text) if secret => found(text),
         Value::String(text) => {
             if let Some(password) = password(text) {
-                found(&password);
+                found(password);
+                // As it stands in the address once that is read.
+                let read = text.parse::<Url>().ok();
+                if let Some(password) = read.as_ref().and_then(Url::password) {
+                    found(password);
+                }
             }
         }
         Value::Number(number) if secret => found(&number.to_string()),
@@ -46,10 +54,13 @@ fn each(value: &Value, secret: bool, found: &mut dyn FnMut(&str)) {
     }
 }
 
-/// The password in an address, as it is written there.
-fn password(text: &str) -> Option<String> {
-    let url: Url = text.contains("://").then(|| text.parse().ok())??;
-    url.password().map(str::to_owned)
+/// The password in an address, as it is written there; the rest of it may be wrong.
+fn password(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (user, _) = authority.rsplit_once('@')?;
+    let (_, password) = user.split_once(':')?;
+    (!password.is_empty()).then_some(password)
 }
 
 /// Registers every secret with the mask, and returns them all for [`hide`]: the mask leaves short ones.
@@ -67,7 +78,7 @@ pub(super) fn register(tree: &Map<String, Value>) -> Vec<String> {
 
 /// A message without secrets: by value, and short ones where they are quoted.
 pub(super) fn hide(message: &str, secrets: &[String]) -> String {
-    let mut out = crate::types::secret::mask(message).into_owned();
+    let mut out = mask(message).into_owned();
     for secret in secrets {
         for quoted in [format!("{secret:?}"), format!("`{secret}`")] {
             out = out.replace(&quoted, MASKED);
@@ -76,7 +87,7 @@ pub(super) fn hide(message: &str, secrets: &[String]) -> String {
     out
 }
 
-/// The tree with every secret replaced, by the names of keys.
+/// The tree with every secret replaced: by the names of keys, and by value wherever else they stand.
 pub(super) fn masked(value: &Value) -> Value {
     mask_below(value, false)
 }
@@ -95,12 +106,11 @@ fn mask_below(value: &Value, secret: bool) -> Value {
         Value::Null => Value::Null,
         Value::String(text) if text.is_empty() => value.clone(),
         _ if secret => MASKED.into(),
-        Value::String(text) => match password(text) {
-            Some(password) => text
-                .replacen(&format!(":{password}@"), &format!(":{MASKED}@"), 1)
-                .into(),
-            None => value.clone(),
-        },
+        Value::String(text) => {
+            let shown = password(text)
+                .map(|password| text.replacen(&format!(":{password}@"), &format!(":{MASKED}@"), 1));
+            mask(&shown.unwrap_or_else(|| text.clone())).into()
+        }
         other => other.clone(),
     }
 }

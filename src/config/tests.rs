@@ -327,6 +327,34 @@ fn only_real_secrets_are_masked_by_value() {
 }
 
 #[test]
+fn a_secret_spoils_nothing_that_is_shown() {
+    let loaded = load_yaml(
+        "server: { max_body_bytes: 7654321, public_url: 'http://h/0penSesame' }\n\
+         llm: { providers: { openai: { api_key: '7654321' }, zai: { api_key: 0penSesame } } }\n\
+         skills: { secrets: { A: server } }\n",
+    );
+    let shown = loaded.config.show();
+    assert_eq!(shown["server"]["max_body_bytes"], 7_654_321);
+    assert_eq!(shown["server"]["public_url"], "http://h/[secret]");
+    assert_eq!(shown["llm"]["providers"]["openai"]["api_key"], "[secret]");
+}
+
+#[test]
+fn a_very_long_number_under_a_key_is_text() {
+    let loaded =
+        load_yaml("llm: { providers: { openai: { api_key: 1234567890123456789012345 } } }\n");
+    assert_eq!(told(&loaded), [""; 0]);
+    assert_eq!(names(&loaded.config.llm.providers), ["openai"]);
+}
+
+#[test]
+fn a_long_line_is_not_repeated_as_a_whole() {
+    let text = format!("{{\"a\": \"{}\", \"b\": ]}}", "x".repeat(5000));
+    let told = fails("config.json", &text);
+    assert!(told.len() < 600 && told.contains("]"), "{told}");
+}
+
+#[test]
 fn order_is_kept_when_one_is_off() {
     let loaded = load_yaml(
         "llm: { providers: { anthropic: { api_key: '${UNSET}' }, openai: { api_key: k }, gemini: { api_key: k }, zai: { api_key: k } } }",

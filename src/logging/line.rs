@@ -25,7 +25,7 @@ pub struct Line {
 fn rank(level: &str) -> u8 {
     match level.to_ascii_lowercase().as_str() {
         "error" => 0,
-        "warn" => 1,
+        "warn" | "warning" => 1,
         "debug" => 3,
         "trace" => 4,
         _ => 2,

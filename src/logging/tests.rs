@@ -84,3 +84,13 @@ fn levels_are_understood_or_told() {
         assert!(shown(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn a_panic_is_a_line_also_when_the_log_is_off() {
+    let log = start(&Config::default());
+    let caught = std::panic::catch_unwind(|| panic!("a panic of a test"));
+    assert!(caught.is_err());
+    let line = last(&log, "panicked: a panic of a test");
+    assert_eq!(line.level, "error");
+    assert!(line.fields["place"].to_string().contains("tests.rs"));
+}

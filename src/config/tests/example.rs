@@ -59,3 +59,29 @@ fn every_key_is_in_the_example() {
         }
     }
 }
+
+#[test]
+fn every_key_is_documented() {
+    let text = include_str!("../../../docs/configuration.md");
+    let schema = schema();
+    for section in schema::SECTIONS {
+        for key in shape::properties(&schema["properties"][*section]) {
+            let forms = [
+                format!("`{key}`"),
+                format!("`{section}.{key}`"),
+                format!("`{key}."),
+            ];
+            let there = forms.iter().any(|form| text.contains(form));
+            assert!(there, "{section}.{key} is missing");
+        }
+    }
+    for kind in crate::providers::KINDS {
+        for key in shape::properties(&(kind.schema)()) {
+            assert!(
+                text.contains(&format!("`{key}`")),
+                "{}.{key} is missing",
+                kind.name
+            );
+        }
+    }
+}
