@@ -1,11 +1,17 @@
 //! The configuration: the sections of all modules together. Each module owns its own section; this one
 //! reads the file and the environment and tells a person what is wrong with them.
 
+mod entries;
 mod environment;
 mod file;
+mod fill;
+mod llm;
+mod parse;
 mod problem;
 mod read;
 mod schema;
+mod secrets;
+mod shape;
 
 use std::path::{Path, PathBuf};
 
@@ -112,11 +118,9 @@ impl Config {
         self.data_dir.join("nexflow.sock")
     }
 
-    /// As JSON, with secrets masked.
+    /// As JSON, with secrets masked: by the names of their keys, and by value wherever else they stand.
     pub fn show(&self) -> Value {
-        let text = self.effective.to_string();
-        let masked = crate::types::secret::mask(&text);
-        serde_json::from_str(&masked).unwrap_or(Value::Null)
+        secrets::masked(&self.effective)
     }
 }
 

@@ -24,6 +24,9 @@ pub use line::Line;
 /// Lines kept in memory.
 const KEPT: usize = 1000;
 
+/// What can be asked for.
+const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace", "off"];
+
 /// `logging` in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
@@ -57,6 +60,35 @@ pub enum Format {
     /// For reading.
     #[serde(alias = "text")]
     Pretty,
+}
+
+/// What `level` asks for; the error says what is wrong with it. `warning` is taken for `warn`.
+///
+/// # Errors
+/// When a level is none of ours.
+pub fn directives(level: &str) -> Result<EnvFilter, String> {
+    let mut parts = Vec::new();
+    for part in level.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        let (target, level) = match part.rsplit_once('=') {
+            Some((target, level)) => (Some(target), level.trim()),
+            None => (None, part),
+        };
+        let level = level.to_ascii_lowercase();
+        let level = if level == "warning" { "warn" } else { &level };
+        match target {
+            // A module without a level: everything that it says.
+            None if level.contains("::") || level == "nexflow" => parts.push(part.to_owned()),
+            _ if !LEVELS.contains(&level) => {
+                return Err(format!("`{level}` is not one of {}", LEVELS.join(", ")));
+            }
+            None => parts.push(level.to_owned()),
+            Some(target) => parts.push(format!("{target}={level}")),
+        }
+    }
+    if parts.is_empty() {
+        return Err(format!("it is empty, and not one of {}", LEVELS.join(", ")));
+    }
+    EnvFilter::from_str(&parts.join(",")).map_err(|e| format!("`{level}`: {e}"))
 }
 
 /// The running log. Cheap to clone.
@@ -104,7 +136,7 @@ pub fn start(config: &Config) -> Handle {
             .is_ok()
         {
             drop(handle.inner.filter.set(reloader));
-            layer::log_panics();
+            layer::log_panics(handle.clone());
         }
         handle
     });
@@ -114,11 +146,8 @@ pub fn start(config: &Config) -> Handle {
 
 impl Handle {
     fn set(&self, config: &Config) {
-        let filter = EnvFilter::from_str(&config.level).unwrap_or_else(|error| {
-            self.complain(&format!(
-                "logging.level `{}` is not understood ({error}); using info",
-                config.level
-            ));
+        let filter = directives(&config.level).unwrap_or_else(|why| {
+            self.complain(&format!("logging.level: {why}; using info"));
             EnvFilter::new("info")
         });
         if let Some(reloader) = self.inner.filter.get() {
@@ -182,8 +211,17 @@ impl Handle {
 
     /// Masks a line, writes it, keeps it, shows it.
     fn take(&self, line: Line) {
+        self.take_in(line, false);
+    }
+
+    /// The same, and on standard error even when that is quiet.
+    fn take_loudly(&self, line: Line) {
+        self.take_in(line, true);
+    }
+
+    fn take_in(&self, line: Line, loud: bool) {
         let line = line.masked();
-        self.write(&line);
+        self.write(&line, loud);
         let line = Arc::new(line);
         let mut recent = self
             .inner
@@ -199,7 +237,7 @@ impl Handle {
         drop(self.inner.watchers.send(line));
     }
 
-    fn write(&self, line: &Line) {
+    fn write(&self, line: &Line, loud: bool) {
         use std::io::Write as _;
         let mut output = self
             .inner
@@ -212,7 +250,7 @@ impl Handle {
             line.json()
         };
         // A log that cannot be written has nowhere to say so.
-        if !output.quiet {
+        if loud || !output.quiet {
             drop(std::io::stderr().lock().write_all(text.as_bytes()));
         }
         if let Some(file) = &mut output.file {
@@ -220,3 +258,6 @@ impl Handle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::shape::{self, Keys};
+
 /// Variables that override keys begin with this; `__` stands for a dot.
 const PREFIX: &str = "NEXFLOW__";
 
@@ -48,16 +50,21 @@ impl Environment {
             .filter(|v| !v.is_empty())
     }
 
-    /// Puts `NEXFLOW__…` variables over a tree; values are read as YAML, so numbers and lists work.
-    pub(super) fn override_keys(&self, tree: &mut Map<String, Value>) {
+    /// Puts `NEXFLOW__…` variables over a tree, as strings, and says where; the schema tells what the
+    /// strings stand for, and how the keys are written.
+    pub(super) fn override_keys(&self, tree: &mut Map<String, Value>, schema: &Value) -> Vec<Keys> {
+        let mut places = Vec::new();
         for (name, text) in &self.variables {
-            let Some(path) = name.strip_prefix(PREFIX) else {
+            let path = name.strip_prefix(PREFIX).unwrap_or_default();
+            if path.is_empty() || path.split("__").any(str::is_empty) {
                 continue;
-            };
-            let keys: Vec<String> = path.split("__").map(str::to_lowercase).collect();
-            let value = serde_yaml::from_str(text).unwrap_or_else(|_not_yaml| text.clone().into());
-            set(tree, &keys, value);
+            }
+            let names: Vec<&str> = path.split("__").collect();
+            let mut keys = Vec::new();
+            set(tree, (&names, schema), text, &mut keys);
+            places.push(keys);
         }
+        places
     }
 
     /// A string with its variables replaced; the name of one that is not set.
@@ -95,21 +102,49 @@ impl Environment {
     }
 }
 
-fn set(tree: &mut Map<String, Value>, keys: &[String], value: Value) {
-    let Some((key, rest)) = keys.split_first() else {
+/// Sets a key, and notes how its path is written in the tree.
+fn set(
+    tree: &mut Map<String, Value>,
+    (names, schema): (&[&str], &Value),
+    text: &str,
+    keys: &mut Keys,
+) {
+    let Some((name, rest)) = names.split_first() else {
         return;
     };
+    let key = written(name, tree, schema);
+    keys.push(key.clone());
     if rest.is_empty() {
-        tree.insert(key.clone(), value);
+        tree.insert(key, text.into());
         return;
     }
-    let child = tree
-        .entry(key.clone())
-        .or_insert_with(|| Value::Object(Map::new()));
+    let nothing = Value::Null;
+    let inner = shape::child(schema, &key).unwrap_or(&nothing);
+    let child = tree.entry(key).or_insert_with(|| Value::Object(Map::new()));
     if !child.is_object() {
         *child = Value::Object(Map::new());
     }
     if let Value::Object(child) = child {
-        set(child, rest, value);
+        set(child, (rest, inner), text, keys);
     }
+}
+
+/// How a key is written: as it stands in the tree, else as in the schema, else as it is in a mapping of
+/// free names to texts (names of variables), else in lower case.
+fn written(name: &str, tree: &Map<String, Value>, schema: &Value) -> String {
+    let same = |key: &&String| key.eq_ignore_ascii_case(name);
+    if tree.contains_key(name) {
+        return name.to_owned();
+    }
+    if let Some(key) = tree.keys().find(same) {
+        return key.clone();
+    }
+    if let Some(key) = shape::properties(schema).find(same) {
+        return key.clone();
+    }
+    let free = schema.get("additionalProperties");
+    if free.is_some_and(|free| free.is_object() && shape::permits(free, "string")) {
+        return name.to_owned();
+    }
+    name.to_lowercase()
 }

@@ -68,3 +68,22 @@ pub enum ConfigError {
         excerpt: String,
     },
 }
+
+/// A key that nobody knows, and the one that may be meant.
+pub(super) fn unknown_key(keys: &[String], known: &[&str]) -> Problem {
+    Problem {
+        severity: Severity::Warning,
+        path: keys.join("."),
+        line: None,
+        message: "is not a key that this version knows".to_owned(),
+        hint: keys.last().and_then(|key| nearest(key, known)),
+    }
+}
+
+/// The known name that is most like another.
+pub(super) fn nearest(key: &str, known: &[&str]) -> Option<String> {
+    let best = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)))?;
+    (strsim::jaro_winkler(best, key) > 0.8).then(|| format!("did you mean `{best}`?"))
+}

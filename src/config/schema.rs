@@ -3,6 +3,7 @@
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Map, Value, json};
 
+use super::shape::permits;
 use crate::{
     api, connectors, logging, memory, orchestrator, providers, schedule, skills, store,
     types::money::Price,
@@ -24,8 +25,61 @@ pub(super) const SECTIONS: &[&str] = &[
     "memory",
 ];
 
-/// `nexflow config schema`.
+/// `nexflow config schema`: for files, in which `${VAR}` may stand for any value.
 pub fn schema() -> Value {
+    let mut schema = filled();
+    if let Some(properties) = schema.get_mut("properties") {
+        each(properties, &mut with_variables);
+    }
+    schema
+}
+
+fn each(map: &mut Value, change: &mut dyn FnMut(&mut Value)) {
+    if let Some(map) = map.as_object_mut() {
+        map.values_mut().for_each(change);
+    }
+}
+
+/// Lets `${VAR}` stand where not any text may.
+fn with_variables(schema: &mut Value) {
+    let inner = ["properties", "additionalProperties", "items"];
+    if inner
+        .iter()
+        .any(|key| schema.get(key).is_some_and(|s| !s.is_boolean()))
+    {
+        if let Some(properties) = schema.get_mut("properties") {
+            each(properties, &mut with_variables);
+        }
+        for key in ["additionalProperties", "items"] {
+            if let Some(one) = schema.get_mut(key).filter(|one| one.is_object()) {
+                with_variables(one);
+            }
+        }
+        return;
+    }
+    let bound = [
+        "pattern",
+        "enum",
+        "const",
+        "format",
+        "minLength",
+        "anyOf",
+        "oneOf",
+    ];
+    let any_text = bound.iter().all(|key| schema.get(key).is_none()) && permits(schema, "string");
+    if any_text || permits(schema, "object") || !schema.is_object() {
+        return;
+    }
+    let about = schema.as_object_mut().and_then(|s| s.remove("description"));
+    let variable = json!({ "type": "string", "pattern": r"\$\{.+\}" });
+    *schema = json!({ "anyOf": [schema.take(), variable] });
+    if let (Some(about), Some(schema)) = (about, schema.as_object_mut()) {
+        schema.insert("description".to_owned(), about);
+    }
+}
+
+/// What holds once variables are filled in.
+pub(super) fn filled() -> Value {
     let providers: Map<String, Value> = providers::KINDS
         .iter()
         .map(|kind| (kind.name.to_owned(), open((kind.schema)())))
@@ -84,15 +138,6 @@ pub fn schema() -> Value {
 
 fn of<T: JsonSchema>() -> Value {
     schema_for!(T).to_value()
-}
-
-/// The keys of a section.
-pub(super) fn keys<T: JsonSchema>() -> Vec<String> {
-    let schema = of::<T>();
-    let properties = schema.get("properties").and_then(Value::as_object);
-    properties
-        .map(|p| p.keys().cloned().collect())
-        .unwrap_or_default()
 }
 
 /// A section of a family also takes `kind` and `enabled`.

@@ -26,37 +26,58 @@ struct Fields(Map<String, Value>);
 
 struct Collect<'a>(&'a mut Map<String, Value>);
 
+/// Names that every line has already.
+const TAKEN: &[&str] = &["timestamp", "level", "target"];
+
+impl Collect<'_> {
+    fn put(&mut self, field: &Field, value: Value) {
+        let name = field.name();
+        let name = if TAKEN.contains(&name) {
+            format!("field_{name}")
+        } else {
+            name.to_owned()
+        };
+        self.0.insert(name, value);
+    }
+}
+
 impl Visit for Collect<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0
-            .insert(field.name().to_owned(), Value::String(format!("{value:?}")));
+        self.put(field, Value::String(format!("{value:?}")));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.0
-            .insert(field.name().to_owned(), Value::String(value.to_owned()));
+        self.put(field, Value::String(value.to_owned()));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.0.insert(field.name().to_owned(), value.into());
+        self.put(field, value.into());
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.insert(field.name().to_owned(), value.into());
+        self.put(field, value.into());
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
         let value = u64::try_from(value).unwrap_or(u64::MAX);
-        self.0.insert(field.name().to_owned(), value.into());
+        self.put(field, value.into());
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.0.insert(field.name().to_owned(), value.into());
+        self.put(field, value.into());
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.0.insert(field.name().to_owned(), value.into());
+        self.put(field, value.into());
     }
+}
+
+/// In a span `message` is a field like any other; on a line it is the line's own.
+fn of_span(mut fields: Map<String, Value>) -> Map<String, Value> {
+    if let Some(message) = fields.remove("message") {
+        fields.insert("field_message".to_owned(), message);
+    }
+    fields
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
@@ -64,15 +85,18 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         let mut fields = Map::new();
         attributes.record(&mut Collect(&mut fields));
         if let Some(span) = context.span(id) {
-            span.extensions_mut().insert(Fields(fields));
+            span.extensions_mut().insert(Fields(of_span(fields)));
         }
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        // Recorded before the span is locked: a value that logs while it is shown would wait forever.
+        let mut fields = Map::new();
+        values.record(&mut Collect(&mut fields));
         if let Some(span) = context.span(id)
-            && let Some(Fields(fields)) = span.extensions_mut().get_mut::<Fields>()
+            && let Some(Fields(there)) = span.extensions_mut().get_mut::<Fields>()
         {
-            values.record(&mut Collect(fields));
+            there.extend(of_span(fields));
         }
     }
 
@@ -90,7 +114,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         event.record(&mut Collect(&mut fields));
         let message = match fields.remove("message") {
             Some(Value::String(text)) => text,
-            _ => String::new(),
+            Some(other) => other.to_string(),
+            None => String::new(),
         };
         let metadata = event.metadata();
         let level = metadata.level().as_str().to_ascii_lowercase();
@@ -100,19 +125,21 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     }
 }
 
-/// A panic is a line of the log too.
-pub(super) fn log_panics() {
-    let default = std::panic::take_hook();
+/// A panic is a line of the log too, and always stands on standard error.
+pub(super) fn log_panics(log: Handle) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic
             .location()
             .map(ToString::to_string)
             .unwrap_or_default();
         let text = panic.payload_as_str().unwrap_or("no reason given");
-        tracing::error!(place, "panicked: {text}");
-        if tracing::dispatcher::has_been_set() {
-            return;
+        let mut line = Line::plain("error", "nexflow::logging", &format!("panicked: {text}"));
+        line.fields.insert("place".to_owned(), place.into());
+        let backtrace = std::backtrace::Backtrace::capture();
+        if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
+            let text = backtrace.to_string();
+            line.fields.insert("backtrace".to_owned(), text.into());
         }
-        default(panic);
+        log.take_loudly(line);
     }));
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::types::{Clock, Timestamp, secret::mask};
+use crate::types::{Clock, Timestamp, secret::mask, text::clean};
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,11 +25,16 @@ pub struct Line {
 fn rank(level: &str) -> u8 {
     match level.to_ascii_lowercase().as_str() {
         "error" => 0,
-        "warn" => 1,
+        "warn" | "warning" => 1,
         "debug" => 3,
         "trace" => 4,
         _ => 2,
     }
+}
+
+/// Text that can neither break a line nor steer a terminal.
+fn on_one_line(text: &str) -> String {
+    clean(text).replace('\n', "\\n").replace('\t', " ")
 }
 
 impl Line {
@@ -78,13 +83,14 @@ impl Line {
         let level = self.level.to_uppercase();
         let mut text = format!(
             "\u{1b}[2m{time}\u{1b}[0m \u{1b}[{colour}m{level:>5}\u{1b}[0m {}",
-            self.message
+            on_one_line(&self.message)
         );
         for (name, value) in &self.fields {
             let value = match value {
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
+            let value = on_one_line(&value);
             text.push_str(&format!(" \u{1b}[2m{name}=\u{1b}[0m{value}"));
         }
         text.push('\n');

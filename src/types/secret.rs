@@ -18,6 +18,20 @@ pub const MASKED: &str = "[secret]";
 /// Shorter values are not masked by value: they would eat ordinary text.
 const SHORTEST: usize = 6;
 
+/// Words that stand where a local server wants any key at all: no secrets, and in ordinary text.
+const TRIVIAL: &[&str] = &[
+    "ollama",
+    "lm-studio",
+    "not-needed",
+    "no-key",
+    "default",
+    "custom",
+    "nexflow",
+    "localhost",
+    "secret",
+    "password",
+];
+
 static KNOWN: LazyLock<RwLock<Vec<String>>> = LazyLock::new(RwLock::default);
 
 /// A value that is never shown: no `Display`, no `Serialize`, and `Debug` hides it.
@@ -61,7 +75,7 @@ impl schemars::JsonSchema for Secret {
 }
 
 fn register(value: &str) {
-    if value.len() < SHORTEST {
+    if value.len() < SHORTEST || TRIVIAL.contains(&value) {
         return;
     }
     let mut forms = vec![value.to_owned()];

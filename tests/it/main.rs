@@ -11,6 +11,7 @@
 
 mod chat;
 mod cli;
+mod config;
 mod doors;
 mod peers;
 mod providers;

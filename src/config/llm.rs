@@ -1,0 +1,113 @@
+//! `llm`: providers, prices, and who is asked.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Llm, Severity,
+    entries::PROVIDERS,
+    problem::nearest,
+    read::{Reader, path},
+    shape::Keys,
+};
+use crate::types::money::Price;
+
+impl Reader<'_> {
+    /// Reads it; `off` is what lacks a variable.
+    pub(super) fn llm(
+        &mut self,
+        raw: Option<Value>,
+        effective: &mut Map<String, Value>,
+        off: &[(Keys, String)],
+    ) -> Llm {
+        let mut tree = match raw {
+            Some(Value::Object(tree)) => tree,
+            None | Some(Value::Null) => Map::new(),
+            Some(_) => {
+                let message = "is not a mapping".to_owned();
+                self.tell(Severity::Error, &path(&["llm"]), message, None);
+                Map::new()
+            }
+        };
+        let providers = tree.shift_remove("providers").unwrap_or_default();
+        let named = named(&providers, off);
+        self.strip(&path(&["llm"]), &mut tree);
+        let default = tree.remove("default_provider");
+        let local = tree.remove("ollama_url");
+        let llm = Llm {
+            providers: self.entries(&PROVIDERS, Some(providers.clone())),
+            default_provider: self
+                .value(default, &["llm", "default_provider"], || "auto".to_owned()),
+            fallback: self.value(tree.remove("fallback"), &["llm", "fallback"], Vec::new),
+            prices: self.prices(tree.remove("prices")),
+            ollama_url: self.value(local, &["llm", "ollama_url"], || {
+                "http://127.0.0.1:11434".to_owned()
+            }),
+        };
+        self.check_names(&llm, &named);
+        let shown = json!({
+            "default_provider": llm.default_provider,
+            "fallback": llm.fallback,
+            "ollama_url": llm.ollama_url,
+            "prices": llm.prices,
+            "providers": providers,
+        });
+        effective.insert("llm".to_owned(), shown);
+        llm
+    }
+
+    /// Prices, each for itself: a wrong one spoils no other.
+    fn prices(&mut self, raw: Option<Value>) -> BTreeMap<String, Price> {
+        let Some(Value::Object(raw)) = raw else {
+            return BTreeMap::new();
+        };
+        let mut prices = BTreeMap::new();
+        for (model, price) in raw {
+            match serde_json::from_value(price) {
+                Ok(price) => drop(prices.insert(model, price)),
+                Err(error) => {
+                    let keys = path(&["llm", "prices", &model]);
+                    let hint = Some("so this price is left out".to_owned());
+                    self.tell(Severity::Error, &keys, error.to_string(), hint);
+                }
+            }
+        }
+        prices
+    }
+
+    /// The names of providers that others refer to.
+    fn check_names(&mut self, llm: &Llm, named: &[String]) {
+        let mut usable: Vec<&str> = llm.providers.iter().map(|p| p.name.as_str()).collect();
+        usable.push("offline");
+        if !llm.ollama_url.is_empty() {
+            usable.push("ollama");
+        }
+        let first = (llm.default_provider != "auto").then_some(&llm.default_provider);
+        let first = first.map(|name| (name, "default_provider"));
+        let others = llm.fallback.iter().map(|name| (name, "fallback"));
+        for (name, key) in first.into_iter().chain(others) {
+            if usable.contains(&name.as_str()) {
+                continue;
+            }
+            let keys = path(&["llm", key]);
+            if named.contains(name) {
+                let message = format!("the provider `{name}` is off");
+                self.tell(Severity::Warning, &keys, message, None);
+            } else {
+                let message = format!("there is no provider `{name}`");
+                self.tell(Severity::Error, &keys, message, nearest(name, &usable));
+            }
+        }
+    }
+}
+
+/// Every provider that the file names, also those that are off.
+fn named(providers: &Value, off: &[(Keys, String)]) -> Vec<String> {
+    let lacking = off.iter().filter_map(|(keys, _)| match keys.as_slice() {
+        [llm, family, name] if llm == "llm" && family == "providers" => Some(name.clone()),
+        _ => None,
+    });
+    let there = providers.as_object().into_iter().flat_map(Map::keys);
+    lacking.chain(there.cloned()).collect()
+}
