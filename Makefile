@@ -79,6 +79,8 @@ unit: web/dist/index.html
 
 browser: web/dist/index.html
 	cd web && npm run e2e
+	cargo build --locked --bin nexflow
+	node tests/browser/run.mjs
 
 bench: build
 	target/release/nexflow bench
