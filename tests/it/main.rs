@@ -5,7 +5,12 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
-    reason = "tests fail where they stand"
+    clippy::too_many_lines,
+    clippy::cognitive_complexity,
+    clippy::excessive_nesting,
+    clippy::format_collect,
+    clippy::assigning_clones,
+    reason = "tests fail where they stand, and tell a whole story"
 )]
 #![expect(unreachable_pub, reason = "helpers of tests are seen by tests alone")]
 
