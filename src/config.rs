@@ -129,7 +129,8 @@ fn resolve(base: &Path, path: &Path) -> PathBuf {
     if path.is_absolute() {
         path.to_owned()
     } else {
-        base.join(path)
+        // Without the dots of `./data`.
+        base.join(path).components().collect()
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     App,
     access::Caller,
-    chat::session_for,
+    chat::own,
     error::{ApiError, ApiResult, Json, Path},
 };
 use crate::{
@@ -78,25 +78,32 @@ pub(super) async fn add(
     Ok((StatusCode::CREATED, Answer(made)))
 }
 
-/// Where something that the caller asks for happens: the named session, or a new one.
+/// Where something that the caller asks for happens: the named session, or the one that is kept for
+/// what they do outside conversations.
 pub(super) async fn place(
     app: &App,
     caller: &Caller,
     session: Option<SessionId>,
 ) -> ApiResult<Place> {
-    let session = session_for(app, caller, session).await?;
+    if let Some(named) = session {
+        own(app, caller, named).await?;
+    }
     let (user, channel, now) = (caller.user, caller.channel, app.clock().now());
     let read = app.store().write(move |tx| {
-        sessions::touch(tx, session, "Schedules and skills", now)?;
+        let outside = Address::new(channel, "outside", user.to_string());
+        let session = match session {
+            Some(named) => named,
+            None => sessions::at(tx, &outside, user, now)?,
+        };
         let address = sessions::place(tx, session)?.map(|(_, address)| address);
-        Ok((address, users::get(tx, user)?))
+        Ok((session, address.unwrap_or(outside), users::get(tx, user)?))
     });
-    let (address, found) = read.await?;
+    let (session, address, found) = read.await?;
     Ok(Place {
         session,
         user,
         person: found.map_or(user, |u| u.person),
-        address: address.unwrap_or_else(|| Address::new(channel, "", session.to_string())),
+        address,
         external_user: user.to_string(),
     })
 }

@@ -97,6 +97,13 @@ pub(super) async fn remove(
             )
         })
         .await?;
+    // What its skills made goes with it. Links in there are removed, not followed.
+    let workspace = app.agent.parts().kit.workspaces.join(id.to_string());
+    if let Err(error) = tokio::fs::remove_dir_all(&workspace).await
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(session_id = %id, %error, "the workspace of a deleted session is left behind");
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -192,7 +192,8 @@ pub fn delete(tx: &Transaction<'_>, id: SessionId) -> Result<bool> {
 /// Removes sessions in which nothing was ever said.
 pub fn sweep(tx: &Transaction<'_>, before: Timestamp) -> Result<()> {
     tx.execute(
-        "DELETE FROM sessions WHERE title IS NULL AND created_at < ?1",
+        "DELETE FROM sessions WHERE title IS NULL AND account = '' AND created_at < ?1
+         AND NOT EXISTS (SELECT 1 FROM schedules x WHERE x.session_id = sessions.id)",
         [before],
     )?;
     Ok(())
