@@ -34,7 +34,11 @@ async fn peer(fixtures: Value, keys: &str) -> Peer {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("fixtures.json");
     std::fs::write(&file, fixtures.to_string()).unwrap();
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    if !keys.is_empty() {
+        command.env("AIMOCK_API_KEYS", keys);
+    }
+    let mut child = command
         .args([
             "-p",
             "0",
@@ -45,7 +49,6 @@ async fn peer(fixtures: Value, keys: &str) -> Peer {
             "-f",
         ])
         .arg(&file)
-        .env("AIMOCK_API_KEYS", keys)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
