@@ -8,7 +8,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/vite.config.ts web/svelte.config.js -type f 2>/dev/null)
 DEBIAN := chromium git python3 python3-venv nodejs bash
 
-.PHONY: help run build test setup lint unit web-test browser bench torture clean
+.PHONY: help run build test setup lint unit web-test browser bench clean
 
 help:
 	@echo "make run    build and start the daemon with its defaults"
@@ -82,8 +82,10 @@ browser: web/dist/index.html
 	cargo build --locked --bin nexflow
 	node tests/browser/run.mjs
 
+# Whole processes, then what runs for every message.
 bench: build
 	target/release/nexflow bench
+	cargo bench --locked
 
 clean:
 	cargo clean

@@ -66,7 +66,7 @@ pub(super) struct New {
     /// With this input
     #[arg(long, value_name = "JSON", requires = "skill")]
     input: Option<String>,
-    /// In this conversation instead of a new one
+    /// In this conversation instead of the one kept for jobs
     #[arg(long, value_name = "ID")]
     session: Option<String>,
     /// For programs
