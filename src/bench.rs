@@ -4,19 +4,18 @@
 
 mod model;
 mod rig;
+mod sandbox;
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
-use tokio_util::sync::CancellationToken;
 
-use crate::sandbox::{Config, Job, Limits, Sandbox};
 use model::Model;
 use rig::Rig;
 
 /// What can be measured, by name.
-pub const NAMES: &[&str] = &["start", "latency", "throughput", "sandbox"];
+pub const NAMES: &[&str] = &["start", "latency", "throughput", "sandbox", "leftovers"];
 
 /// Starts of the daemon.
 const STARTS: usize = 10;
@@ -24,8 +23,6 @@ const STARTS: usize = 10;
 const MESSAGES: usize = 200;
 /// Sessions side by side, and messages in each.
 const SESSIONS: (usize, usize) = (50, 20);
-/// Sandboxed runs.
-const RUNS: usize = 100;
 
 /// Measures one thing, or everything.
 pub async fn run(name: Option<&str>) -> anyhow::Result<()> {
@@ -47,7 +44,10 @@ pub async fn run(name: Option<&str>) -> anyhow::Result<()> {
         throughput().await?;
     }
     if wanted("sandbox") {
-        sandboxed().await?;
+        sandbox::all().await?;
+    }
+    if name == Some("leftovers") {
+        sandbox::leftovers().await?;
     }
     Ok(())
 }
@@ -120,34 +120,6 @@ async fn throughput() -> anyhow::Result<()> {
     line(
         "memory after that (resident)",
         &megabytes(rig.memory_kb()? * 1024),
-        "",
-    );
-    Ok(())
-}
-
-async fn sandboxed() -> anyhow::Result<()> {
-    let sandbox = Sandbox::new(Config::default());
-    let report = sandbox.report().await;
-    let (mut bare, mut confined) = (Vec::new(), Vec::new());
-    for n in 0..RUNS + 5 {
-        let began = Instant::now();
-        rig::bare_true().await?;
-        let took = began.elapsed();
-        let job = Job {
-            limits: Limits::default(),
-            ..Job::new(["/bin/true"])
-        };
-        let began = Instant::now();
-        sandbox.run(job, &CancellationToken::new()).await?;
-        if n >= 5 {
-            bare.push(took);
-            confined.push(began.elapsed());
-        }
-    }
-    row("`true`, bare", &bare, "");
-    row(
-        &format!("`true`, sandboxed ({})", report.mode.as_str()),
-        &confined,
         "",
     );
     Ok(())

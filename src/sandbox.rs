@@ -12,6 +12,7 @@ mod check;
 mod files;
 mod gate;
 mod launcher;
+mod launchers;
 mod output;
 mod policy;
 mod report;
@@ -336,6 +337,7 @@ pub struct Sandbox {
 #[derive(Debug)]
 struct Inner {
     config: Config,
+    launchers: Arc<launchers::Launchers>,
     found: tokio::sync::OnceCell<report::Found>,
 }
 
@@ -344,6 +346,7 @@ impl Sandbox {
     pub fn new(config: Config) -> Self {
         Self {
             inner: Arc::new(Inner {
+                launchers: Arc::new(launchers::Launchers::new(config.helper.clone())),
                 config,
                 found: tokio::sync::OnceCell::new(),
             }),
@@ -358,11 +361,24 @@ impl Sandbox {
     /// Runs a job to its end. Dropping the future ends the program, as `cancel` does.
     pub async fn run(&self, job: Job, cancel: &CancellationToken) -> Result<Outcome, SandboxError> {
         let found = self.found().await;
-        run::run(&self.inner.config, found, job, cancel).await
+        let launchers = &self.inner.launchers;
+        run::run(&self.inner.config, (found, launchers), job, cancel).await
     }
 
     async fn found(&self) -> &report::Found {
-        let config = &self.inner.config;
-        self.inner.found.get_or_init(|| report::probe(config)).await
+        let Inner {
+            config,
+            launchers,
+            found,
+        } = self.inner.as_ref();
+        found
+            .get_or_init(|| async {
+                let found = report::probe(config, launchers).await;
+                if found.report.mode != Mode::None {
+                    launchers.refill(policy::Early::of(&found.plan));
+                }
+                found
+            })
+            .await
     }
 }

@@ -170,9 +170,10 @@ async fn launch(folder: &Path) -> anyhow::Result<(Child, Duration)> {
     clippy::disallowed_methods,
     reason = "the bare process is what the sandbox is measured against"
 )]
-pub(super) async fn bare_true() -> anyhow::Result<()> {
-    let mut command = Command::new("/bin/true");
+pub(super) async fn bare(program: &Path, args: &[&str]) -> anyhow::Result<()> {
+    let mut command = Command::new(program);
     command
+        .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

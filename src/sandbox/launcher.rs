@@ -28,7 +28,7 @@ use nix::{
     fcntl::OFlag,
     sched::{CloneFlags, unshare},
     sys::prctl,
-    unistd::{getgid, getuid, pipe2, setsid},
+    unistd::{getgid, getuid, pipe2, sethostname, setsid},
 };
 
 pub(super) use group::parents;
@@ -36,7 +36,7 @@ pub(super) use tree::sweep;
 
 use super::{
     either_way,
-    policy::{Lock, Policy, Word},
+    policy::{Early, Lock, Policy, Word},
     sys, wire,
 };
 
@@ -104,14 +104,14 @@ pub fn helper(mut args: ArgsOs) -> Option<ExitCode> {
     if args.nth(1)? != "__sandbox" {
         return None;
     }
-    Some(match launch() {
+    let early = args.next().and_then(|word| Early::parse(word.to_str()?));
+    Some(match launch(early.unwrap_or(Early::Nothing)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     })
 }
 
-fn launch() -> io::Result<()> {
-    let started = Instant::now();
+fn launch(early: Early) -> io::Result<()> {
     sys::close_range(3, u32::MAX, false)?;
     let control = sys::high(sys::inherited(0))?;
     let null = fs::File::options()
@@ -120,8 +120,12 @@ fn launch() -> io::Result<()> {
         .open("/dev/null")?;
     sys::place(null, 0)?;
     sys::reset_signals();
+    // Fails only for a process that leads its group already, as under a debugger.
+    either_way(setsid());
+    let ready = namespaces(early);
     let (policy, fds) = wire::receive(&control)?;
-    match prepare(policy, fds, &control) {
+    let started = Instant::now();
+    match ready.and_then(|()| prepare(policy, fds, &control)) {
         Ok((child, mut run)) => {
             run.fds.clear();
             supervise::watch(&child, run, &control, started);
@@ -129,6 +133,18 @@ fn launch() -> io::Result<()> {
         }
         Err(fail) => wire::say(&control, &fail.word()),
     }
+}
+
+/// Makes what is alike for all runs, before there is one to wait for it.
+fn namespaces(early: Early) -> Step<()> {
+    match early {
+        Early::Nothing => return Ok(()),
+        Early::Namespaces => {}
+        Early::UserNamespaces => user_namespace()?,
+    }
+    let flags = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+    unshare(flags).at("unshare(network, ipc, uts)")?;
+    sethostname("sandbox").at("sethostname")
 }
 
 /// A child to watch, and where it reports.
@@ -143,8 +159,6 @@ struct Child {
 }
 
 fn prepare(policy: Policy, fds: Vec<OwnedFd>, control: &OwnedFd) -> Step<(Child, Run)> {
-    // Fails only for a process that leads its group already, as under a debugger.
-    either_way(setsid());
     let (reports, status) = pipe2(OFlag::O_CLOEXEC).at("pipe")?;
     let reports = sys::high(reports).at("pipe")?;
     let status = sys::high(status).at("pipe")?;
@@ -192,7 +206,8 @@ fn prepare(policy: Policy, fds: Vec<OwnedFd>, control: &OwnedFd) -> Step<(Child,
 }
 
 fn full(run: &mut Run, control: &OwnedFd) -> Step<i32> {
-    if run.policy.plan.user_namespace {
+    let early = Early::of(&run.policy.plan) != Early::Nothing;
+    if run.policy.plan.user_namespace && !early {
         user_namespace()?;
     }
     if run.policy.plan.has(Lock::Processes) {

@@ -121,6 +121,43 @@ pub enum Lock {
     DiskLimit,
 }
 
+/// What a launcher does before it knows what to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Early {
+    Nothing,
+    /// The namespaces that are alike for all runs.
+    Namespaces,
+    /// The same, and the user namespace that they need.
+    UserNamespaces,
+}
+
+impl Early {
+    const ALL: [Self; 3] = [Self::Nothing, Self::Namespaces, Self::UserNamespaces];
+
+    /// What every run of this plan needs.
+    pub(super) fn of(plan: &Plan) -> Self {
+        match (plan.namespaces && plan.without.is_empty(), plan.user_namespace) {
+            (false, _) => Self::Nothing,
+            (true, false) => Self::Namespaces,
+            (true, true) => Self::UserNamespaces,
+        }
+    }
+
+    /// The launcher's argument.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Namespaces => "namespaces",
+            Self::UserNamespaces => "user-namespaces",
+        }
+    }
+
+    /// What an argument says; `None` for any other.
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|early| early.as_str() == word)
+    }
+}
+
 impl Plan {
     pub(super) fn has(&self, lock: Lock) -> bool {
         !self.without.contains(&lock)

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     Config, Mode, either_way, launcher,
+    launchers::Launchers,
     policy::{Plan, Word},
     run::{self, Trial},
     sys,
@@ -62,7 +63,7 @@ const CAP_SETGID: u64 = 1 << 6;
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// Tries from the best to the least until one holds.
-pub(super) async fn probe(config: &Config) -> Found {
+pub(super) async fn probe(config: &Config, launchers: &Launchers) -> Found {
     let powers = sys::capabilities().unwrap_or(0);
     let landlock = sys::landlock_level().unwrap_or(0);
     // Fails only at the end of the runtime.
@@ -84,6 +85,7 @@ pub(super) async fn probe(config: &Config) -> Found {
     };
     let mut search = Search {
         config,
+        launchers,
         layers: Vec::new(),
         weaker: Vec::new(),
         fix: Vec::new(),
@@ -95,6 +97,7 @@ pub(super) async fn probe(config: &Config) -> Found {
 
 struct Search<'a> {
     config: &'a Config,
+    launchers: &'a Launchers,
     layers: Vec<Layer>,
     weaker: Vec<String>,
     fix: Vec<String>,
@@ -145,7 +148,7 @@ impl Search<'_> {
             ..plan.clone()
         };
         let uid = self.switch_user.then_some(super::DEFAULT_UID);
-        let Trial { words, failed } = run::trial(self.config, plan, uid).await;
+        let Trial { words, failed } = run::trial(self.config, self.launchers, plan, uid).await;
         let before = self.layers.len();
         for word in words {
             if let Word::Found(layer, ok, detail) = word {

@@ -2,24 +2,21 @@
 
 use std::{
     io::{self, Write as _},
-    os::{
-        fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
-        unix::net::UnixStream as StdStream,
-    },
-    process::Stdio,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures_util::future::{BoxFuture, pending};
 use nix::{
-    fcntl::{FcntlArg, OFlag, SealFlag, fcntl},
+    fcntl::{FcntlArg, SealFlag, fcntl},
     sys::memfd::{MFdFlags, memfd_create},
-    unistd::{Gid, Uid, fchown, pipe2},
+    unistd::{Gid, Uid, fchown},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
     net::{UnixStream, unix::pipe},
-    process::{Child, Command},
+    process::Child,
     sync::mpsc,
     time::{Instant as Deadline, sleep_until, timeout},
 };
@@ -28,8 +25,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Config, End, Job, Live, Network, Outcome, Output, SandboxError, Stream, check, either_way,
     gate,
+    launchers::{Launcher, Launchers},
     output::Keep,
-    policy::{Plan, Policy, Word},
+    policy::{Early, Plan, Policy, Word},
     report::Found,
     wire,
 };
@@ -53,7 +51,7 @@ pub(super) struct Trial {
 /// Runs a job to its end.
 pub(super) async fn run(
     config: &Config,
-    found: &Found,
+    (found, launchers): (&Found, &Arc<Launchers>),
     job: Job,
     cancel: &CancellationToken,
 ) -> Result<Outcome, SandboxError> {
@@ -62,7 +60,16 @@ pub(super) async fn run(
     check::job(&job)?;
     let policy = check::policy(&job, found);
     let label = job.label.clone();
-    let mut session = Session::start(config, &policy, job).await.map_err(start)?;
+    let early = Early::of(&policy.plan);
+    let session = match launchers.waiting(early) {
+        Some(launcher) => Session::start(config, launcher, &policy, &job).await.ok(),
+        None => None,
+    };
+    let mut session = match session {
+        Some(session) => session,
+        None => fresh(config, launchers, &policy, &job).await.map_err(start)?,
+    };
+    launchers.refill(early);
     let end = session.follow(cancel).await?;
     let (stdout, stderr) = session.finish().await;
     let elapsed = started.elapsed();
@@ -83,11 +90,26 @@ pub(super) async fn run(
     })
 }
 
+async fn fresh(
+    config: &Config,
+    launchers: &Launchers,
+    policy: &Policy,
+    job: &Job,
+) -> io::Result<Session> {
+    let launcher = launchers.start(Early::of(&policy.plan))?;
+    Session::start(config, launcher, policy, job).await
+}
+
 /// Builds a sandbox by `plan` and has it look around.
-pub(super) async fn trial(config: &Config, plan: Plan, uid: Option<u32>) -> Trial {
+pub(super) async fn trial(
+    config: &Config,
+    launchers: &Launchers,
+    plan: Plan,
+    uid: Option<u32>,
+) -> Trial {
     let job = Job::new(["trial"]);
     let policy = check::trial(&job, plan, uid);
-    let ended = match Session::start(config, &policy, job).await {
+    let ended = match fresh(config, launchers, &policy, &job).await {
         Ok(mut session) => {
             let end = session.follow(&CancellationToken::new()).await;
             (end, std::mem::take(&mut session.words))
@@ -176,30 +198,39 @@ struct Session {
 }
 
 impl Session {
-    async fn start(config: &Config, policy: &Policy, job: Job) -> io::Result<Self> {
-        let (ours, theirs) = StdStream::pair()?;
-        ours.set_nonblocking(true)?;
-        let (out, out_end) = output_pipe(policy.uid)?;
-        let (err, err_end) = output_pipe(policy.uid)?;
-        let launcher = spawn(config, theirs.into(), out_end, err_end)?;
-        let mut control = UnixStream::from_std(ours)?;
-        send(&mut control, policy, &job).await?;
+    /// Tells a launcher what to run.
+    async fn start(
+        config: &Config,
+        launcher: Launcher,
+        policy: &Policy,
+        job: &Job,
+    ) -> io::Result<Self> {
+        if let Some(uid) = policy.uid {
+            // A program that opens /dev/stderr opens the pipe anew, by its owner's right.
+            for pipe in [&launcher.stdout, &launcher.stderr] {
+                fchown(pipe, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)))?;
+            }
+        }
+        let mut control = UnixStream::from_std(launcher.control)?;
+        send(&mut control, policy, job).await?;
         let limits = &policy.limits;
         let patience = if policy.plan.namespaces {
             PATIENCE
         } else {
             PATIENCE_DEGRADED
         };
-        let guard = match job.network {
-            Network::Gate(rules) => Some(gate::Guard::new(config, rules, job.label)),
+        let guard = match &job.network {
+            Network::Gate(rules) => {
+                Some(gate::Guard::new(config, rules.clone(), job.label.clone()))
+            }
             _ => None,
         };
         Ok(Self {
             control,
-            launcher,
-            stdout: Reader::new(out, limits.output_bytes)?,
-            stderr: Reader::new(err, limits.output_bytes)?,
-            live: job.live,
+            launcher: launcher.process,
+            stdout: Reader::new(launcher.stdout, limits.output_bytes)?,
+            stderr: Reader::new(launcher.stderr, limits.output_bytes)?,
+            live: job.live.clone(),
             gate: Box::pin(pending()),
             guard,
             heard: Vec::new(),
@@ -335,33 +366,6 @@ impl Session {
     async fn finish(self) -> (Output, Output) {
         tokio::join!(self.stdout.drain(), self.stderr.drain())
     }
-}
-
-fn output_pipe(uid: Option<u32>) -> io::Result<(OwnedFd, OwnedFd)> {
-    let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
-    if let Some(uid) = uid {
-        // A program that opens /dev/stderr opens the pipe anew, by its owner's right.
-        fchown(&theirs, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)))?;
-    }
-    Ok((ours, theirs))
-}
-
-/// Starts the launcher by `posix_spawn`: nothing here may make the standard library fork, which
-/// would copy the daemon's page tables.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is where programs are started"
-)]
-fn spawn(config: &Config, control: OwnedFd, out: OwnedFd, err: OwnedFd) -> io::Result<Child> {
-    let own = "/proc/self/exe".as_ref();
-    Command::new(config.helper.as_deref().unwrap_or(own))
-        .arg("__sandbox")
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::from(control))
-        .stdout(Stdio::from(out))
-        .stderr(Stdio::from(err))
-        .spawn()
 }
 
 /// Policy, standard input, and the program's extra descriptors.

@@ -25,7 +25,7 @@ use nix::{
 use super::{At as _, Fail, Run, Step, program, root};
 use crate::sandbox::{
     either_way,
-    policy::{GATE_PORT, Lock, Net, Word},
+    policy::{Early, GATE_PORT, Lock, Net, Word},
     sys, wire,
 };
 
@@ -65,15 +65,17 @@ fn start(run: &mut Run, control: &OwnedFd) -> Step<i32> {
     run.group.join()?;
     let plan = &run.policy.plan;
     let mut flags = CloneFlags::CLONE_NEWCGROUP | CloneFlags::CLONE_NEWNS;
-    for (lock, flag) in [
-        (Lock::Network, CloneFlags::CLONE_NEWNET),
-        (Lock::Ipc, CloneFlags::CLONE_NEWIPC),
-        (Lock::Hostname, CloneFlags::CLONE_NEWUTS),
-    ] {
-        flags.set(flag, plan.has(lock));
+    if Early::of(plan) == Early::Nothing {
+        for (lock, flag) in [
+            (Lock::Network, CloneFlags::CLONE_NEWNET),
+            (Lock::Ipc, CloneFlags::CLONE_NEWIPC),
+            (Lock::Hostname, CloneFlags::CLONE_NEWUTS),
+        ] {
+            flags.set(flag, plan.has(lock));
+        }
     }
-    unshare(flags).at("unshare(mount, network, ipc, uts, cgroup)")?;
-    if plan.has(Lock::Hostname) {
+    unshare(flags).at("unshare(mount, cgroup)")?;
+    if flags.contains(CloneFlags::CLONE_NEWUTS) {
         sethostname("sandbox").at("sethostname")?;
     }
     network(run, control)?;
