@@ -29,7 +29,7 @@ use crate::{
     providers::{Providers, Settings},
     sandbox::Sandbox,
     schedule::Schedules,
-    skills::{catalog::Catalog, run::Runner},
+    skills::{self, catalog::Catalog, run::Runner},
     store::{self, Store},
     supervisor::Supervisor,
     tools::Kit,
@@ -100,16 +100,18 @@ impl Daemon {
         let bus = Bus::new(clock.clone());
         let store = Store::open(&config.database_path(), &bus)?;
         let http = Http::new();
-        let sandbox = sandbox(config);
+        let sandbox = Sandbox::new(config.skills.sandbox());
         let kit = kit(config, (&store, &clock), &sandbox).await?;
         let replaceable = Arc::new(ArcSwap::from_pointee(live(config, &http, &clock)));
         let facts = Arc::new(Facts {
             replaceable: Arc::clone(&replaceable),
             catalog: kit.catalog.clone(),
             sandbox,
+            runtimes: skills::runtimes(&config.path),
             problems: ArcSwap::from_pointee(loaded.problems.clone()),
             data_dir: config.data_dir.clone(),
         });
+        let tested = Arc::clone(&facts);
         let (mut intake, mut work) = (Supervisor::new(), Supervisor::new());
         let parts = Parts {
             store: store.clone(),
@@ -133,6 +135,10 @@ impl Daemon {
             stopping: stopping.clone(),
         });
         if listening.is_some() {
+            work.vital("self-test of the sandbox", |_| async move {
+                tested.tell_sandbox().await;
+                Ok::<(), String>(())
+            });
             reload::watch(&mut intake, &shared, (loaded, facts, http));
         }
         Ok(Self {
@@ -169,14 +175,6 @@ fn live(config: &Config, http: &Http, clock: &Clock) -> Live {
         turns: config.turns.clone(),
         delivery: config.delivery.clone(),
     }
-}
-
-fn sandbox(config: &Config) -> Sandbox {
-    let enabled = config.skills.sandbox_enabled;
-    Sandbox::new(crate::sandbox::Config {
-        enabled,
-        ..Default::default()
-    })
 }
 
 async fn kit(

@@ -18,6 +18,7 @@ mod policy;
 mod report;
 mod rule;
 mod run;
+mod selftest;
 mod sys;
 mod wire;
 
@@ -25,7 +26,7 @@ use std::{io, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
 pub use files::{Open, interpreter_mounts, open_beneath};
@@ -35,6 +36,7 @@ pub use launcher::helper;
 pub use policy::Lock;
 pub use report::{Layer, Report};
 pub use rule::{Ports, Rule};
+pub use selftest::Runtime;
 
 /// User of programs where the daemon is root and the job names none.
 pub const DEFAULT_UID: u32 = 64_000;
@@ -260,6 +262,8 @@ pub enum Mode {
     Degraded,
     /// Nothing that would hold: no program runs.
     None,
+    /// The owner switched confinement off, twice: programs may do what the daemon may.
+    Unconfined,
 }
 
 impl Mode {
@@ -269,6 +273,7 @@ impl Mode {
             Self::Full => "full",
             Self::Degraded => "degraded",
             Self::None => "none",
+            Self::Unconfined => "unconfined",
         }
     }
 }
@@ -277,8 +282,10 @@ impl Mode {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
-    /// Whether programs run at all. They never run unconfined.
+    /// Whether programs are confined. If not, none runs, unless `unconfined` is set as well.
     pub enabled: bool,
+    /// With `enabled` off: run programs with all that the daemon itself may do.
+    pub unconfined: bool,
     /// Size of each of the memory file systems `/tmp`, `/dev/shm` and home, in MiB.
     pub tmp_mb: u64,
     /// Output beyond this ends a program, in MiB.
@@ -312,6 +319,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             enabled: true,
+            unconfined: false,
             tmp_mb: 64,
             max_output_mb: 8,
             max_egress_mb: 1024,
@@ -338,7 +346,9 @@ pub struct Sandbox {
 struct Inner {
     config: Config,
     launchers: Arc<launchers::Launchers>,
-    found: tokio::sync::OnceCell<report::Found>,
+    found: OnceCell<report::Found>,
+    /// The report with what the self-test of runtimes added.
+    tested: OnceCell<Arc<Report>>,
 }
 
 impl Sandbox {
@@ -348,14 +358,30 @@ impl Sandbox {
             inner: Arc::new(Inner {
                 launchers: Arc::new(launchers::Launchers::new(config.helper.clone())),
                 config,
-                found: tokio::sync::OnceCell::new(),
+                found: OnceCell::new(),
+                tested: OnceCell::new(),
             }),
         }
     }
 
-    /// What confines programs here, found by trial runs at the first call.
+    /// What confines programs here, found by trial runs at the first call; with the runtimes once
+    /// [`Sandbox::self_test`] has run.
     pub async fn report(&self) -> Arc<Report> {
-        self.found().await.report.clone()
+        let found = Arc::clone(&self.found().await.report);
+        self.inner.tested.get().map_or(found, Arc::clone)
+    }
+
+    /// Runs one useful command with each runtime, confined as a skill is; the first call counts.
+    pub async fn self_test(&self, runtimes: &[Runtime]) -> Arc<Report> {
+        let test = || async {
+            let mut report = self.found().await.report.as_ref().clone();
+            if report.mode != Mode::None {
+                let found = selftest::try_all(self, runtimes, report.mode).await;
+                report.layers.extend(found);
+            }
+            Arc::new(report)
+        };
+        Arc::clone(self.inner.tested.get_or_init(test).await)
     }
 
     /// Runs a job to its end. Dropping the future ends the program, as `cancel` does.
@@ -370,6 +396,7 @@ impl Sandbox {
             config,
             launchers,
             found,
+            ..
         } = self.inner.as_ref();
         found
             .get_or_init(|| async {

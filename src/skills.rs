@@ -20,7 +20,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::types::{Secret, text::shorten};
+use crate::{
+    sandbox,
+    types::{Secret, text::shorten},
+};
 use manifest::{Manifest, Runtime};
 use permission::Permission;
 
@@ -34,8 +37,11 @@ pub struct Config {
     pub directory: PathBuf,
     /// The longest that a skill may run, in seconds.
     pub timeout_sec: u64,
-    /// Whether skills run at all; they never run unconfined.
+    /// Whether skills are confined. `false` runs none, unless `allow_unconfined` is set as well.
     pub sandbox_enabled: bool,
+    /// With `sandbox_enabled: false`: run skills with all that Nexflow itself may do. Every skill can
+    /// then read every file and key of this user; a warning stays on the page.
+    pub allow_unconfined: bool,
     /// The most output that is kept of each stream, in KiB.
     pub max_output_kb: u64,
     /// Memory of one run, in MiB.
@@ -59,6 +65,7 @@ impl Default for Config {
             directory: PathBuf::from("./skills"),
             timeout_sec: 30,
             sandbox_enabled: true,
+            allow_unconfined: false,
             max_output_kb: 64,
             memory_mb: 512,
             processes: 128,
@@ -68,6 +75,30 @@ impl Default for Config {
             watch: true,
         }
     }
+}
+
+impl Config {
+    /// How the sandbox is set for skills.
+    pub fn sandbox(&self) -> sandbox::Config {
+        sandbox::Config {
+            enabled: self.sandbox_enabled,
+            unconfined: self.allow_unconfined,
+            ..sandbox::Config::default()
+        }
+    }
+}
+
+/// The interpreters of skills that are installed, for the sandbox's self-test.
+pub fn runtimes(path_env: &str) -> Vec<sandbox::Runtime> {
+    let all = [Runtime::Bash, Runtime::Python, Runtime::Node];
+    all.into_iter()
+        .filter_map(|runtime| {
+            Some(sandbox::Runtime {
+                name: runtime.as_str(),
+                program: available::installed(runtime, path_env)?,
+            })
+        })
+        .collect()
 }
 
 /// Whether a skill may be used, and if not, why.

@@ -11,7 +11,7 @@ use crate::{
     config::Problem,
     orchestrator::{self, Live},
     providers::Condition,
-    sandbox::{Mode, Sandbox},
+    sandbox::{Mode, Report, Runtime, Sandbox},
     skills::{State, catalog::Catalog},
 };
 
@@ -20,6 +20,7 @@ pub struct Facts {
     pub(super) replaceable: Arc<ArcSwap<Live>>,
     pub(super) catalog: Catalog,
     pub(super) sandbox: Sandbox,
+    pub(super) runtimes: Vec<Runtime>,
     pub(super) problems: ArcSwap<Vec<Problem>>,
     pub(super) data_dir: PathBuf,
 }
@@ -52,7 +53,11 @@ impl api::DaemonStatus for Facts {
             .filter(|s| s.state != State::Trusted)
             .map(|s| json!({ "name": s.name, "state": s.state.as_str(), "reason": s.reason }))
             .collect();
-        let sandbox = self.sandbox.report().await;
+        let sandbox = if thorough {
+            self.sandbox.self_test(&self.runtimes).await
+        } else {
+            self.sandbox.report().await
+        };
         json!({
             "provider": { "name": about.name, "model": about.model, "offline": about.offline },
             "providers": providers,
@@ -73,8 +78,12 @@ impl api::DaemonStatus for Facts {
             .into_iter()
             .map(|s| (s.name, s.state.into()))
             .collect();
+        let sandbox = self.sandbox.report().await;
         json!({
-            "sandbox": self.sandbox.report().await.mode.as_str(),
+            "sandbox": sandbox.mode.as_str(),
+            "sandbox_summary": sandbox.summary,
+            "sandbox_weaker": sandbox.weaker,
+            "runtimes": runtimes(&sandbox),
             "connectors": connectors,
             "provider": live.providers.pick().await.about().name,
         })
@@ -92,10 +101,43 @@ impl Facts {
         match mode {
             Mode::Full => {}
             Mode::Degraded => warnings.push("Skills are confined by less than everything; `nexflow doctor` says what is missing.".to_owned()),
-            Mode::None => warnings.push("Nothing can confine skills on this machine, so none runs; `nexflow doctor` says how to mend it.".to_owned()),
+            Mode::None => warnings.push("No skill runs: nothing confines it; `nexflow doctor` says how to mend it.".to_owned()),
+            Mode::Unconfined => warnings.push("Skills run UNCONFINED: they can read, change and send everything that Nexflow can. Remove `skills.sandbox_enabled: false` from the configuration.".to_owned()),
         }
         warnings
     }
+
+    /// Tries the sandbox with every runtime, and says in the log what confines skills here.
+    pub(super) async fn tell_sandbox(&self) {
+        let report = self.sandbox.self_test(&self.runtimes).await;
+        let (mode, weaker) = (report.mode.as_str(), report.weaker.join(" "));
+        match report.mode {
+            Mode::Full if weaker.is_empty() => tracing::info!(mode, "sandbox: {}", report.summary),
+            Mode::Full => tracing::info!(mode, "sandbox: {} {weaker}", report.summary),
+            Mode::Degraded => tracing::warn!(mode, "sandbox: {} {weaker}", report.summary),
+            Mode::None | Mode::Unconfined => {
+                let fix = report.fix.join(" ");
+                tracing::error!(mode, "sandbox: {} {fix}", report.summary);
+            }
+        }
+        for layer in report.layers.iter().filter(|l| !l.ok) {
+            tracing::warn!(mode, "sandbox: {}: {}", layer.name, layer.detail);
+        }
+    }
+}
+
+/// What came of each runtime's useful command; empty until it has run.
+fn runtimes(report: &Report) -> Value {
+    let tested = report.layers.iter().filter_map(|layer| {
+        let name = layer.name.strip_prefix("runtime ")?;
+        let word = if layer.ok {
+            "ok"
+        } else {
+            layer.detail.as_str()
+        };
+        Some((name.to_owned(), Value::from(word)))
+    });
+    Value::Object(tested.collect())
 }
 
 #[async_trait]

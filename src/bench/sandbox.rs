@@ -131,7 +131,11 @@ async fn at_once(sandbox: &Sandbox, mode: Mode) -> anyhow::Result<()> {
         &bad.to_string(),
         "0",
     );
-    line("the same, until all had ended", &format!("{:.0?}", began.elapsed()), "");
+    line(
+        "the same, until all had ended",
+        &format!("{:.0?}", began.elapsed()),
+        "",
+    );
     Ok(())
 }
 
@@ -157,7 +161,11 @@ pub(super) async fn leftovers() -> anyhow::Result<()> {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let after = Traces::now();
     line(&format!("{MANY} runs, failed"), &failed.to_string(), "0");
-    line("the same, time", &format!("{:.1} s", took.as_secs_f64()), "");
+    line(
+        "the same, time",
+        &format!("{:.1} s", took.as_secs_f64()),
+        "",
+    );
     for (name, count) in after.beyond(&before) {
         line(&format!("left behind: {name}"), &count.to_string(), "0");
     }
@@ -178,13 +186,23 @@ impl Traces {
             ("mounts", BTreeSet::new()),
             ("files", BTreeSet::new()),
         ];
-        let [(_, processes), (_, namespaces), (_, groups), (_, mounts), (_, files)] = &mut all;
+        let [
+            (_, processes),
+            (_, namespaces),
+            (_, groups),
+            (_, mounts),
+            (_, files),
+        ] = &mut all;
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             if String::from_utf8_lossy(&line).contains("__sandbox") {
                 processes.insert(entry.file_name().to_string_lossy().into_owned());
             }
-            for ns in fs::read_dir(entry.path().join("ns")).into_iter().flatten().flatten() {
+            for ns in fs::read_dir(entry.path().join("ns"))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
                 if let Ok(link) = fs::read_link(ns.path()) {
                     namespaces.insert(link.display().to_string());
                 }

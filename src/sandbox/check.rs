@@ -32,7 +32,7 @@ pub(super) fn supported(found: &Found, job: &Job) -> Result<(), SandboxError> {
         })
     };
     match (report.mode, &job.network) {
-        (Mode::None, _) => unsupported("Nothing on this machine can confine a program"),
+        (Mode::None, _) => unsupported(report.summary.trim_end_matches('.')),
         (Mode::Degraded, Network::Loopback) => unsupported(NO_LOOPBACK),
         (Mode::Degraded, Network::Gate(rules)) if rules.contains(&Rule::Loopback) => {
             unsupported(NO_LOOPBACK)
@@ -40,7 +40,9 @@ pub(super) fn supported(found: &Found, job: &Job) -> Result<(), SandboxError> {
         (Mode::Degraded, Network::Gate(_)) if found.landlock < 4 => {
             unsupported("Network access cannot be confined without namespaces or Landlock level 4")
         }
-        (Mode::Full, _) | (Mode::Degraded, Network::None | Network::Gate(_)) => Ok(()),
+        (Mode::Full | Mode::Unconfined, _) | (Mode::Degraded, Network::None | Network::Gate(_)) => {
+            Ok(())
+        }
     }
 }
 

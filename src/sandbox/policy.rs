@@ -136,7 +136,10 @@ impl Early {
 
     /// What every run of this plan needs.
     pub(super) fn of(plan: &Plan) -> Self {
-        match (plan.namespaces && plan.without.is_empty(), plan.user_namespace) {
+        match (
+            plan.namespaces && plan.without.is_empty(),
+            plan.user_namespace,
+        ) {
             (false, _) => Self::Nothing,
             (true, false) => Self::Namespaces,
             (true, true) => Self::UserNamespaces,

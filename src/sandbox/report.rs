@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     Config, Mode, either_way, launcher,
     launchers::Launchers,
-    policy::{Plan, Word},
+    policy::{Lock, Plan, Word},
     run::{self, Trial},
     sys,
 };
@@ -39,7 +39,7 @@ pub struct Layer {
 }
 
 impl Layer {
-    fn new(name: &str, ok: bool, detail: impl Into<String>) -> Self {
+    pub(super) fn new(name: &str, ok: bool, detail: impl Into<String>) -> Self {
         Self {
             name: name.to_owned(),
             ok,
@@ -95,6 +95,23 @@ pub(super) async fn probe(config: &Config, launchers: &Launchers) -> Found {
     search.conclude(mode, plan, landlock)
 }
 
+/// A plan that confines nothing; limits and the watch over time, memory and disk remain.
+fn open(best: Plan) -> Plan {
+    Plan {
+        namespaces: false,
+        user_namespace: false,
+        landlock: false,
+        without: vec![
+            Lock::Landlock,
+            Lock::Seccomp,
+            Lock::User,
+            Lock::Capabilities,
+            Lock::NoNewPrivileges,
+        ],
+        ..best
+    }
+}
+
 struct Search<'a> {
     config: &'a Config,
     launchers: &'a Launchers,
@@ -107,8 +124,13 @@ struct Search<'a> {
 impl Search<'_> {
     async fn best(&mut self, best: Plan) -> (Mode, Plan) {
         if !self.config.enabled {
-            self.fix.push("Set `enabled: true`.".to_owned());
-            return (Mode::None, best);
+            self.fix
+                .push("Set `skills.sandbox_enabled: true`.".to_owned());
+            return if self.config.unconfined {
+                (Mode::Unconfined, open(best))
+            } else {
+                (Mode::None, best)
+            };
         }
         let force = self.config.force;
         if force.is_none_or(|f| f == Mode::Full) {
@@ -218,7 +240,14 @@ impl Search<'_> {
             Mode::Degraded => {
                 "Skills run confined by Landlock and a system call filter, without namespaces."
             }
+            Mode::None if !self.config.enabled => {
+                "Confinement is switched off in the configuration, so no skill runs."
+            }
             Mode::None => "Nothing here can confine a skill, so none runs.",
+            Mode::Unconfined => {
+                "Confinement is switched off: skills can read, change and send everything that \
+                 Nexflow itself can."
+            }
         };
         let report = Report {
             mode,
@@ -230,7 +259,7 @@ impl Search<'_> {
         Found {
             report: Arc::new(report),
             plan,
-            switch_user: self.switch_user,
+            switch_user: self.switch_user && mode != Mode::Unconfined,
             landlock,
         }
     }
@@ -238,6 +267,10 @@ impl Search<'_> {
     fn shortcomings(&mut self, mode: Mode, landlock: i32, counted: bool) {
         let mut weaker = |text: &str| self.weaker.push(text.to_owned());
         if mode == Mode::None {
+            return;
+        }
+        if mode == Mode::Unconfined {
+            weaker("Permissions of skills are not enforced, and secrets are within their reach.");
             return;
         }
         if mode == Mode::Full && landlock == 0 {

@@ -67,7 +67,9 @@ pub(super) async fn run(
     };
     let mut session = match session {
         Some(session) => session,
-        None => fresh(config, launchers, &policy, &job).await.map_err(start)?,
+        None => fresh(config, launchers, &policy, &job)
+            .await
+            .map_err(start)?,
     };
     launchers.refill(early);
     let end = session.follow(cancel).await?;

@@ -80,13 +80,16 @@ pub(super) fn look(
 }
 
 fn interpreter(runtime: Runtime, path_env: &str, found: &mut Found, missing: &mut Vec<String>) {
-    found.interpreter = runtime
-        .programs()
-        .iter()
-        .find_map(|name| which(name, path_env));
+    found.interpreter = installed(runtime, path_env);
     if found.interpreter.is_none() {
         missing.push(format!("{} is not installed", runtime.as_str()));
     }
+}
+
+/// The program of a runtime.
+pub(super) fn installed(runtime: Runtime, path_env: &str) -> Option<PathBuf> {
+    let mut names = runtime.programs().iter();
+    names.find_map(|name| which(name, path_env))
 }
 
 /// A path of a manifest inside the skill's folder.

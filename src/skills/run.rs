@@ -174,8 +174,10 @@ impl Runner {
             format!("it is {}: {}", skill.state.as_str(), skill.reason)
         } else if !skill.is_executable() {
             "it has instructions to read, nothing to run".to_owned()
-        } else if !self.inner.config.sandbox_enabled {
-            "skills.sandbox_enabled is false, and no skill runs unconfined".to_owned()
+        } else if !self.inner.config.sandbox_enabled && !self.inner.config.allow_unconfined {
+            "skills.sandbox_enabled is false, and no skill runs unconfined unless \
+             skills.allow_unconfined is set as well"
+                .to_owned()
         } else {
             return Ok(());
         };

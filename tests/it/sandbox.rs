@@ -16,6 +16,7 @@ mod ends;
 mod gate;
 mod kernel;
 mod layers;
+mod machines;
 mod runs;
 mod sockets;
 mod stage;

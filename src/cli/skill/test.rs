@@ -23,7 +23,7 @@ use crate::{
         trouble::Trouble,
     },
     config::Config,
-    sandbox::{self, Sandbox},
+    sandbox::Sandbox,
     skills::{
         self, Skill, State,
         catalog::Catalog,
@@ -149,11 +149,7 @@ impl Bench {
             directory,
             ..config.skills.clone()
         };
-        let enabled = skills.sandbox_enabled;
-        let sandbox = Sandbox::new(sandbox::Config {
-            enabled,
-            ..Default::default()
-        });
+        let sandbox = Sandbox::new(skills.sandbox());
         private_folder(&config.data_dir)?;
         let workspaces = config.data_dir.join("workspaces");
         private_folder(&workspaces)?;

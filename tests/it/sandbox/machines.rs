@@ -1,0 +1,154 @@
+//! `nexflow doctor` tells the truth wherever it runs: as root and as nobody, with namespaces and
+//! under a system call filter that forbids them, as in most containers.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+/// Nobody's number.
+const NOBODY: u32 = 65_534;
+
+/// A copy of the program that anybody can run, and a folder that anybody can write.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |path: &Path| {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+        };
+        open(folder.path());
+        for (from, to) in [
+            (PathBuf::from(env!("CARGO_BIN_EXE_nexflow")), "nexflow"),
+            (
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/forbid_unshare.py"),
+                "forbid.py",
+            ),
+        ] {
+            fs::copy(from, folder.path().join(to)).unwrap();
+            open(&folder.path().join(to));
+        }
+        Self { folder }
+    }
+
+    /// What `doctor --json` says of the sandbox.
+    fn doctor(&self, nobody: bool, forbidden: bool, config: &str) -> Value {
+        let at = |name: &str| self.folder.path().join(name).display().to_string();
+        fs::write(at("config.yml"), config).unwrap();
+        let mut line = vec![at("nexflow")];
+        if forbidden {
+            line.splice(0..0, ["/usr/bin/python3".to_owned(), at("forbid.py")]);
+        }
+        let data = tempfile::tempdir_in(self.folder.path()).unwrap();
+        fs::set_permissions(data.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let mut command = Command::new(&line[0]);
+        command
+            .args(&line[1..])
+            .args(["doctor", "--json", "--config", &at("config.yml")])
+            .args([
+                "--data-dir",
+                &data.path().join("data").display().to_string(),
+            ])
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .current_dir(data.path())
+            .stdin(Stdio::null());
+        if nobody {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let done = command.output().unwrap();
+        let text = String::from_utf8_lossy(&done.stdout);
+        let report: Value = serde_json::from_str(&text)
+            .unwrap_or_else(|e| panic!("{e}: {text}{}", String::from_utf8_lossy(&done.stderr)));
+        report
+    }
+}
+
+/// One finding of the doctor.
+fn finding<'a>(report: &'a Value, what: &str) -> &'a Value {
+    let all = report["findings"].as_array().unwrap();
+    all.iter()
+        .find(|f| f["what"].as_str().unwrap().trim() == what)
+        .unwrap_or_else(|| panic!("no {what} in {report:#}"))
+}
+
+fn detail(report: &Value, what: &str) -> String {
+    finding(report, what)["detail"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn doctor_finds_what_this_machine_can_do() {
+    let place = Place::new();
+    let users: &[bool] = if super::is_root() {
+        &[false, true]
+    } else {
+        &[false]
+    };
+    for nobody in users {
+        let report = place.doctor(*nobody, false, "");
+        assert!(
+            detail(&report, "sandbox").starts_with("full:"),
+            "{report:#}"
+        );
+        for runtime in ["bash", "python", "node"] {
+            let detail = detail(&report, &format!("layer runtime {runtime}"));
+            assert!(detail.ends_with("works"), "{detail}");
+        }
+        if *nobody {
+            let groups = detail(&report, "layer cgroup");
+            assert!(groups.contains("cannot be written"), "{groups}");
+        }
+    }
+}
+
+#[test]
+fn doctor_finds_that_namespaces_are_forbidden() {
+    let place = Place::new();
+    let users: &[bool] = if super::is_root() {
+        &[false, true]
+    } else {
+        &[false]
+    };
+    for nobody in users {
+        let report = place.doctor(*nobody, true, "");
+        let sandbox = finding(&report, "sandbox");
+        assert!(
+            detail(&report, "sandbox").starts_with("degraded:"),
+            "{report:#}"
+        );
+        assert!(
+            sandbox["mend"].to_string().contains("forbidden here"),
+            "{sandbox:#}"
+        );
+        let namespaces = detail(&report, "layer namespaces");
+        assert!(namespaces.contains("unshare"), "{namespaces}");
+        assert!(
+            detail(&report, "layer runtime bash").ends_with("works"),
+            "{report:#}"
+        );
+    }
+}
+
+#[test]
+fn confinement_is_switched_off_by_two_keys_only() {
+    let place = Place::new();
+    let report = place.doctor(false, false, "skills: {sandbox_enabled: false}\n");
+    assert!(
+        detail(&report, "sandbox").starts_with("none:"),
+        "{report:#}"
+    );
+    let both = "skills: {sandbox_enabled: false, allow_unconfined: true}\n";
+    let report = place.doctor(false, false, both);
+    assert!(
+        detail(&report, "sandbox").starts_with("unconfined:"),
+        "{report:#}"
+    );
+    let one = place.doctor(false, false, "skills: {allow_unconfined: true}\n");
+    assert!(detail(&one, "sandbox").starts_with("full:"), "{one:#}");
+}
