@@ -128,6 +128,7 @@ pub(super) fn trial(job: &Job, plan: Plan, uid: Option<u32>) -> Policy {
             .map(|m| (m.path.clone(), m.access == Access::Write))
             .collect(),
         net: Net::from(&job.network),
+        programs: job.programs.clone(),
         limits: job.limits.clone(),
         fds: job.fds.iter().map(|(number, _)| *number).collect(),
         uid,

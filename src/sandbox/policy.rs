@@ -23,6 +23,8 @@ pub(super) struct Policy {
     /// Folders and files beside the system's: path, and whether it may be written.
     pub(super) mounts: Vec<(PathBuf, bool)>,
     pub(super) net: Net,
+    /// The only programs of the system's that may be started; all if `None`.
+    pub(super) programs: Option<Vec<PathBuf>>,
     pub(super) limits: Limits,
     /// Descriptor numbers of the program; the descriptors come along in this order.
     pub(super) fds: Vec<i32>,

@@ -7,6 +7,7 @@ mod channels;
 mod folders;
 mod job;
 mod output;
+mod programs;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

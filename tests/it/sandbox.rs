@@ -17,6 +17,7 @@ mod gate;
 mod kernel;
 mod layers;
 mod machines;
+mod programs;
 mod runs;
 mod sockets;
 mod stage;

@@ -36,6 +36,23 @@ const PROC: &[&str] = &[
     "/proc/self/statm",
     "/proc/self/status",
 ];
+/// Libraries, the loader, and helpers of programs such as git's: of what may be started when only
+/// some programs may.
+const LIBRARIES: &[&str] = &[
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/nix",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/libx32",
+    "/usr/local/lib",
+    "/usr/local/lib64",
+    "/usr/local/libexec",
+];
 /// The host's own, where there is no private root to put others in.
 const ACCOUNTS: &[&str] = &["/etc/group", "/etc/hosts", "/etc/passwd"];
 
@@ -98,8 +115,21 @@ struct Rules {
 
 impl Rules {
     fn system(&mut self, run: &Run) -> Step<()> {
-        for path in root::SYSTEM.iter().chain(root::MERGED).chain(root::ETC) {
-            self.path(path, read())?;
+        let all = root::SYSTEM.iter().chain(root::MERGED).chain(root::ETC);
+        if let Some(programs) = &run.policy.programs {
+            for path in all {
+                self.path(path, read() & !AccessFs::Execute)?;
+            }
+            for path in LIBRARIES {
+                self.path(path, read())?;
+            }
+            for program in programs {
+                self.path(program, AccessFs::ReadFile | AccessFs::Execute)?;
+            }
+        } else {
+            for path in all {
+                self.path(path, read())?;
+            }
         }
         let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
         for path in root::DEVICES {

@@ -4,14 +4,12 @@ use std::{path::Path, time::Duration};
 
 use serde_json::Value;
 
-use super::folders::Folders;
+use super::{folders::Folders, programs};
 use crate::{
     sandbox::{Job, Limits, Mount, Network, Rule, interpreter_mounts},
     skills::{Config, Skill, manifest::Runtime, permission::Grant},
 };
 
-/// Where programs are looked for.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 /// Longest value of the input that is given as a variable as well.
 const LONGEST_VARIABLE: usize = 64 << 10;
 /// Most bytes of the input in variables.
@@ -39,6 +37,7 @@ pub(super) fn job(skill: &Skill, input: &Value, folders: &Folders, config: &Conf
         cwd: folders.cwd.clone(),
         mounts,
         network: network(skill),
+        programs: programs::allowed(skill, &interpreter),
         limits: limits(skill, config),
         uid: Some(folders.uid),
         label: skill.name.clone(),
@@ -120,7 +119,7 @@ fn inputs(input: &Value) -> Vec<(String, String)> {
 
 /// The system's folders, and those of the programs that it needs.
 fn path(skill: &Skill) -> String {
-    let mut path = PATH.to_owned();
+    let mut path = programs::FOLDERS.join(":");
     let own = skill
         .interpreter
         .iter()
