@@ -48,6 +48,8 @@ pub struct Config {
     pub memory_mb: u64,
     /// Processes and threads of one run.
     pub processes: u32,
+    /// Processor time of one run, in percent of one processor.
+    pub cpu_percent: u32,
     /// What one run may write, in MiB.
     pub disk_mb: u64,
     /// Variables for skills that ask for them with `env:NAME`.
@@ -69,6 +71,7 @@ impl Default for Config {
             max_output_kb: 64,
             memory_mb: 512,
             processes: 128,
+            cpu_percent: 200,
             disk_mb: 1024,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),

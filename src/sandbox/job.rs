@@ -120,6 +120,9 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Processes and threads at a time.
     pub processes: u32,
+    /// Processor time per time by the clock, in percent of one processor, where a control group can
+    /// be made.
+    pub cpu_percent: u32,
     /// Size of a single file.
     pub file_bytes: u64,
     /// What it may write to its mounts, together.
@@ -135,6 +138,7 @@ impl Default for Limits {
             output_bytes: 64 << 10,
             memory_bytes: 512 << 20,
             processes: 128,
+            cpu_percent: 200,
             file_bytes: 256 << 20,
             disk_bytes: 1 << 30,
             open_files: 512,

@@ -1,4 +1,4 @@
-//! A control group for one run: memory and number of processes, counted by the kernel.
+//! A control group for one run: memory, processes and processor time, counted by the kernel.
 
 use std::{
     fs, io,
@@ -53,19 +53,28 @@ impl Group {
     /// Moves this process in.
     pub(super) fn join(&self) -> Step<()> {
         for cgroup in &self.made {
-            fs::write(cgroup.dir.join("cgroup.procs"), "0").at("join cgroup")?;
+            let joined = fs::write(cgroup.dir.join("cgroup.procs"), "0");
+            // A daemon that runs in real time cannot share out processors: nothing else would.
+            if cgroup.kind != CgroupKind::Cpu {
+                joined.at("join cgroup")?;
+            }
         }
         Ok(())
     }
 
+    fn has(&self, kind: CgroupKind) -> bool {
+        let counts = [CgroupKind::Unified, kind];
+        self.made.iter().any(|c| counts.contains(&c.kind))
+    }
+
     /// The kernel accounts the run's memory.
     pub(super) fn counts_memory(&self) -> bool {
-        self.made.iter().any(|c| c.kind != CgroupKind::Pids)
+        self.has(CgroupKind::Memory)
     }
 
     /// The kernel accounts the run's processes.
     pub(super) fn counts_processes(&self) -> bool {
-        self.made.iter().any(|c| c.kind != CgroupKind::Memory)
+        self.has(CgroupKind::Pids)
     }
 
     /// The kernel has ended a process of the run for its memory.
@@ -74,7 +83,7 @@ impl Group {
             let file = match cgroup.kind {
                 CgroupKind::Unified => "memory.events",
                 CgroupKind::Memory => "memory.oom_control",
-                CgroupKind::Pids => return false,
+                CgroupKind::Pids | CgroupKind::Cpu => return false,
             };
             let text = fs::read_to_string(cgroup.dir.join(file)).unwrap_or_default();
             text.lines()
@@ -103,6 +112,8 @@ fn limit(dir: &Path, kind: CgroupKind, policy: &Policy) -> io::Result<()> {
     let memory = limits.memory_bytes.to_string();
     // The first process of the sandbox counts too.
     let processes = limits.processes.saturating_add(1).to_string();
+    // Of each tenth of a second, in microseconds.
+    let quota = limits.cpu_percent.max(1).saturating_mul(1000).to_string();
     let set = |file: &str, value: &str| fs::write(dir.join(file), value);
     match kind {
         CgroupKind::Unified => {
@@ -111,6 +122,8 @@ fn limit(dir: &Path, kind: CgroupKind, policy: &Policy) -> io::Result<()> {
             // Absent without swap, or on older kernels.
             either_way(set("memory.swap.max", "0"));
             either_way(set("memory.oom.group", "1"));
+            // Absent where processors are not delegated.
+            either_way(set("cpu.max", &format!("{quota} 100000")));
             Ok(())
         }
         CgroupKind::Memory => {
@@ -120,6 +133,10 @@ fn limit(dir: &Path, kind: CgroupKind, policy: &Policy) -> io::Result<()> {
             Ok(())
         }
         CgroupKind::Pids => set("pids.max", &processes),
+        CgroupKind::Cpu => {
+            set("cpu.cfs_period_us", "100000")?;
+            set("cpu.cfs_quota_us", &quota)
+        }
     }
 }
 
@@ -138,6 +155,7 @@ pub(in crate::sandbox) fn parents() -> Vec<Cgroup> {
             "" => CgroupKind::Unified,
             "memory" => CgroupKind::Memory,
             "pids" => CgroupKind::Pids,
+            "cpu" | "cpu,cpuacct" => CgroupKind::Cpu,
             _ => continue,
         };
         for dir in candidates(&mounts, controllers, path) {
@@ -162,7 +180,10 @@ fn candidates(mounts: &str, controllers: &str, path: &str) -> Vec<PathBuf> {
         let options = kind.nth(1)?;
         let matches = match controllers {
             "" => system == "cgroup2",
-            name => system == "cgroup" && options.split(',').any(|o| o == name),
+            names => {
+                let name = names.split(',').next().unwrap_or(names);
+                system == "cgroup" && options.split(',').any(|o| o == name)
+            }
         };
         matches.then(|| place.split(' ').nth(4)).flatten()
     }) else {
@@ -183,6 +204,7 @@ fn usable(parent: &Cgroup) -> bool {
             parent.dir.join("cgroup.subtree_control"),
             "+memory +pids",
         ));
+        either_way(fs::write(parent.dir.join("cgroup.subtree_control"), "+cpu"));
     }
     let dir = parent.dir.join(format!("nexflow-{}", process::id()));
     if fs::create_dir(&dir).is_err() {
@@ -192,6 +214,7 @@ fn usable(parent: &Cgroup) -> bool {
         CgroupKind::Unified => &["memory.max", "pids.max"],
         CgroupKind::Memory => &["memory.limit_in_bytes"],
         CgroupKind::Pids => &["pids.max"],
+        CgroupKind::Cpu => &["cpu.cfs_period_us", "cpu.cfs_quota_us"],
     };
     let writable = files.iter().all(|file| {
         fs::OpenOptions::new()

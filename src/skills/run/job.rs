@@ -164,6 +164,7 @@ fn limits(skill: &Skill, config: &Config) -> Limits {
         output_bytes: usize::try_from(output_kb.saturating_mul(1 << 10)).unwrap_or(usize::MAX),
         memory_bytes: memory_mb.saturating_mul(1 << 20),
         processes: config.processes,
+        cpu_percent: config.cpu_percent,
         file_bytes: defaults.file_bytes.min(disk_bytes),
         disk_bytes,
         ..defaults

@@ -237,3 +237,29 @@ async fn without_the_limits_the_bombs_go_off() {
     let outcome = run_in(without(Lock::Rlimits), job).await.unwrap();
     assert_ne!(out(&outcome).trim(), (8 << 20).to_string());
 }
+
+#[tokio::test]
+async fn a_busy_program_gets_its_share_of_a_processor() {
+    let sandbox = Sandbox::new(config());
+    let report = sandbox.report().await;
+    let group = report.layers.iter().find(|l| l.name == "cgroup").unwrap();
+    if !group.detail.contains("/cpu") && !group.detail.contains("unified") {
+        eprintln!("no control group for processors here: {}", group.detail);
+        return;
+    }
+    let script = "
+import time
+end = time.monotonic() + 1.5
+while time.monotonic() < end: pass
+print(time.process_time())";
+    let job = Job {
+        limits: Limits {
+            cpu_percent: 20,
+            ..Limits::default()
+        },
+        ..Job::new(["/usr/bin/python3", "-c", script])
+    };
+    let done = sandbox.run(job, &CancellationToken::new()).await.unwrap();
+    let used: f64 = out(&done).trim().parse().unwrap();
+    assert!(used < 0.75, "{used} s of 1.5 s: {}", err(&done));
+}
