@@ -37,9 +37,9 @@ pub(super) fn supported(found: &Found, job: &Job) -> Result<(), SandboxError> {
         (Mode::Degraded, Network::Gate(rules)) if rules.contains(&Rule::Loopback) => {
             unsupported(NO_LOOPBACK)
         }
-        (Mode::Degraded, Network::Gate(_)) if found.landlock < 4 => {
-            unsupported("Network access cannot be confined without namespaces or Landlock level 4")
-        }
+        (Mode::Degraded, Network::Gate(_)) if !found.plan.handed => unsupported(
+            "Network access cannot be confined here: there are no namespaces, and connections cannot be handed to the gate",
+        ),
         (Mode::Full | Mode::Unconfined, _) | (Mode::Degraded, Network::None | Network::Gate(_)) => {
             Ok(())
         }

@@ -181,6 +181,10 @@ impl Drop for Record {
 
 impl Run {
     async fn serve(self: Arc<Self>, mut client: TcpStream) {
+        // A socket that is never used is nothing to decide about.
+        if !matches!(client.peek(&mut [0]).await, Ok(count) if count > 0) {
+            return;
+        }
         let mut record = Record::new(&self);
         let answer = match self.open(&mut client, &mut record).await {
             Ok((request, server)) => {

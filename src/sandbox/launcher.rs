@@ -12,13 +12,17 @@ mod landlock;
 mod program;
 mod root;
 mod seccomp;
+mod sockets;
 mod supervise;
 mod tree;
 
 use std::{
     env::ArgsOs,
     fs, io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
     path::PathBuf,
     process::ExitCode,
     time::Instant,
@@ -33,6 +37,8 @@ use nix::{
 
 pub(super) use group::parents;
 pub(super) use tree::sweep;
+
+use sockets::Sockets;
 
 use super::{
     either_way,
@@ -94,8 +100,12 @@ struct Run {
     others: u64,
     /// Without a private root: a folder that serves as `/tmp` and home.
     private: Option<PathBuf>,
-    /// Address of the gate, where the program has one.
+    /// Port of the gate, where the program has one.
     gate: Option<u16>,
+    /// Where the program sends its filter's listener, if calls are handed over.
+    asks: Option<OwnedFd>,
+    /// The other end: who answers them.
+    sockets: Option<Sockets>,
 }
 
 /// The launcher, if this process was started as one. Call it first in `main`, before any thread,
@@ -128,6 +138,7 @@ fn launch(early: Early) -> io::Result<()> {
     match ready.and_then(|()| prepare(policy, fds, &control)) {
         Ok((child, mut run)) => {
             run.fds.clear();
+            drop(run.asks.take());
             supervise::watch(&child, run, &control, started);
             Ok(())
         }
@@ -180,6 +191,8 @@ fn prepare(policy: Policy, fds: Vec<OwnedFd>, control: &OwnedFd) -> Step<(Child,
         others,
         private: None,
         gate: None,
+        asks: None,
+        sockets: None,
     };
     let made = if inner {
         full(&mut run, control)
@@ -231,8 +244,15 @@ fn degraded(run: &mut Run, control: &OwnedFd) -> Step<i32> {
     }
     if let super::policy::Net::Gate { .. } = run.policy.net {
         let listener = init::listen(0)?;
-        run.gate = Some(listener.local_addr().at("gate")?.port());
+        let port = listener.local_addr().at("gate")?.port();
+        run.gate = Some(port);
         wire::hand_over(control, listener.as_fd()).at("gate")?;
+        if run.policy.plan.handed && run.policy.plan.has(Lock::Seccomp) {
+            let (ours, theirs) = UnixStream::pair().at("sockets")?;
+            run.asks = Some(sys::high(theirs.into()).at("sockets")?);
+            let ours = sys::high(ours.into()).at("sockets")?;
+            run.sockets = Some(Sockets::new(ours, port));
+        }
     }
     match sys::fork().at("fork")? {
         Some(pid) => Ok(pid),

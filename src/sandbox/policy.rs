@@ -73,6 +73,8 @@ pub(super) struct Plan {
     pub(super) proc: bool,
     /// Landlock must be enforced.
     pub(super) landlock: bool,
+    /// Without namespaces: connections can be made for the program, so that it needs none itself.
+    pub(super) handed: bool,
     /// Where a group for the run can be made.
     pub(super) cgroups: Vec<Cgroup>,
     /// Size of each of `/tmp`, `/dev/shm` and the home directory.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    Config, Mode, either_way, launcher,
+    Config, Mode, Network, either_way, launcher,
     launchers::Launchers,
     policy::{Lock, Plan, Word},
     run::{self, Trial},
@@ -55,7 +55,6 @@ pub(super) struct Found {
     pub(super) plan: Plan,
     /// The daemon can change to another user.
     pub(super) switch_user: bool,
-    pub(super) landlock: i32,
 }
 
 const CAP_SETUID: u64 = 1 << 7;
@@ -78,6 +77,7 @@ pub(super) async fn probe(config: &Config, launchers: &Launchers) -> Found {
         user_namespace: powers & CAP_SYS_ADMIN == 0,
         proc: true,
         landlock: landlock > 0,
+        handed: false,
         cgroups,
         tmp_bytes: config.tmp_mb << 20,
         without: config.without.clone(),
@@ -158,9 +158,35 @@ impl Search<'_> {
             && plan.landlock
             && self.holds("landlock and seccomp alone", &plan).await
         {
-            return (Mode::Degraded, plan);
+            let handed = self.hands_over(&plan).await;
+            return (Mode::Degraded, Plan { handed, ..plan });
         }
         (Mode::None, plan)
+    }
+
+    async fn trial(&self, plan: Plan, network: Network) -> Trial {
+        let uid = self.switch_user.then_some(super::DEFAULT_UID);
+        run::trial(self.config, self.launchers, (plan, network), uid).await
+    }
+
+    /// Without namespaces: every connection that a program makes arrives at the gate.
+    async fn hands_over(&mut self, plan: &Plan) -> bool {
+        let plan = Plan {
+            trial: true,
+            handed: true,
+            ..plan.clone()
+        };
+        let Trial { words, failed } = self.trial(plan, Network::Gate(Vec::new())).await;
+        let gate = words.into_iter().find_map(|word| match word {
+            Word::Found(name, ok, detail) if name == "network" => Some((ok, detail)),
+            _ => None,
+        });
+        let (ok, detail) = match (failed, gate) {
+            (None, Some(found)) => found,
+            (failed, _) => (false, failed.unwrap_or_else(|| "no finding".to_owned())),
+        };
+        self.layers.push(Layer::new("gate", ok, detail));
+        ok || !self.config.without.is_empty()
     }
 
     /// One trial run; its findings become layers.
@@ -169,8 +195,7 @@ impl Search<'_> {
             trial: true,
             ..plan.clone()
         };
-        let uid = self.switch_user.then_some(super::DEFAULT_UID);
-        let Trial { words, failed } = run::trial(self.config, self.launchers, plan, uid).await;
+        let Trial { words, failed } = self.trial(plan, Network::None).await;
         let before = self.layers.len();
         for word in words {
             if let Word::Found(layer, ok, detail) = word {
@@ -234,7 +259,7 @@ impl Search<'_> {
             "cannot be written; memory and disk are watched instead".to_owned()
         };
         self.layers.push(Layer::new("cgroup", counted, detail));
-        self.shortcomings(mode, landlock, counted);
+        self.shortcomings(mode, &plan, (landlock, counted));
         let summary = match mode {
             Mode::Full => "Skills run in namespaces with a private root.",
             Mode::Degraded => {
@@ -260,11 +285,10 @@ impl Search<'_> {
             report: Arc::new(report),
             plan,
             switch_user: self.switch_user && mode != Mode::Unconfined,
-            landlock,
         }
     }
 
-    fn shortcomings(&mut self, mode: Mode, landlock: i32, counted: bool) {
+    fn shortcomings(&mut self, mode: Mode, plan: &Plan, (landlock, counted): (i32, bool)) {
         let mut weaker = |text: &str| self.weaker.push(text.to_owned());
         if mode == Mode::None {
             return;
@@ -286,10 +310,11 @@ impl Search<'_> {
             if self.switch_user {
                 weaker("Skills' folders must be reachable by other users, as under /var or /srv.");
             }
-            if landlock < 4 {
-                weaker("Skills with network permission are refused: Landlock is below level 4.");
-            } else {
-                weaker("A skill with network permission can reach the gate's port on any host.");
+            if !plan.handed {
+                weaker(
+                    "Skills with network permission are refused: the kernel cannot hand their \
+                     connections to the gate.",
+                );
             }
             if landlock < 6 {
                 weaker("Signals to other processes of the same user are not all stopped.");

@@ -106,10 +106,13 @@ async fn fresh(
 pub(super) async fn trial(
     config: &Config,
     launchers: &Launchers,
-    plan: Plan,
+    (plan, network): (Plan, Network),
     uid: Option<u32>,
 ) -> Trial {
-    let job = Job::new(["trial"]);
+    let job = Job {
+        network,
+        ..Job::new(["trial"])
+    };
     let policy = check::trial(&job, plan, uid);
     let ended = match fresh(config, launchers, &policy, &job).await {
         Ok(mut session) => {

@@ -240,6 +240,88 @@ pub(super) fn high(fd: OwnedFd) -> io::Result<OwnedFd> {
 /// First number that the launcher uses for its own descriptors.
 pub(super) const HIGH: i32 = 100;
 
+/// A system call that the filter handed over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HandedCall {
+    pub(super) id: u64,
+    pub(super) pid: i32,
+    pub(super) number: libc::c_long,
+    pub(super) args: [u64; 6],
+}
+
+/// The next call that waits at a filter's listener.
+pub(super) fn next_call(listener: impl AsFd) -> io::Result<HandedCall> {
+    let fd = listener.as_fd().as_raw_fd();
+    // SAFETY: an all-zero structure is what the kernel asks for; it lives during the call.
+    let notice = unsafe {
+        let mut notice: libc::seccomp_notif = std::mem::zeroed();
+        check(libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut notice).into())?;
+        notice
+    };
+    Ok(HandedCall {
+        id: notice.id,
+        pid: notice.pid.cast_signed(),
+        number: notice.data.nr.into(),
+        args: notice.data.args,
+    })
+}
+
+/// Answers a call: 0 for success, else an error number.
+pub(super) fn answer(listener: impl AsFd, id: u64, errno: i32) -> io::Result<()> {
+    let fd = listener.as_fd().as_raw_fd();
+    let mut response = libc::seccomp_notif_resp {
+        id,
+        val: 0,
+        error: -errno,
+        flags: 0,
+    };
+    // SAFETY: the structure lives during the call.
+    check(unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut response) }.into())
+        .map(drop)
+}
+
+/// Answers a call with a copy of a descriptor, whose number becomes the call's result.
+pub(super) fn answer_with(
+    listener: impl AsFd,
+    id: u64,
+    given: impl AsFd,
+    close_on_exec: bool,
+) -> io::Result<()> {
+    let fd = listener.as_fd().as_raw_fd();
+    let flag = |value: libc::c_ulong| u32::try_from(value).unwrap_or(0);
+    let mut add = libc::seccomp_notif_addfd {
+        id,
+        flags: flag(libc::SECCOMP_ADDFD_FLAG_SEND),
+        srcfd: given.as_fd().as_raw_fd().cast_unsigned(),
+        newfd: 0,
+        newfd_flags: if close_on_exec {
+            libc::O_CLOEXEC.cast_unsigned()
+        } else {
+            0
+        },
+    };
+    // SAFETY: the structure lives during the call.
+    check(unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw mut add) }.into())
+        .map(drop)
+}
+
+/// Up to 16 bytes of another process's memory; `None` where they may not be read.
+pub(super) fn read_memory(pid: i32, address: u64, length: u64) -> Option<Vec<u8>> {
+    let mut bytes = vec![0_u8; usize::try_from(length.min(16)).ok()?];
+    let here = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    };
+    let there = libc::iovec {
+        iov_base: std::ptr::with_exposed_provenance_mut(usize::try_from(address).ok()?),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: `here` is a live buffer of its length; `there` is only read, by the kernel, which
+    // checks it against the other process's memory.
+    let read = unsafe { libc::process_vm_readv(pid, &raw const here, 1, &raw const there, 1, 0) };
+    (usize::try_from(read).ok()? == bytes.len()).then_some(bytes)
+}
+
 /// Takes ownership of a descriptor that came over a socket.
 pub(super) fn received(fd: RawFd) -> OwnedFd {
     // SAFETY: the kernel made the descriptor for this receiver, who asks once.

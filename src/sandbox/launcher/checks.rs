@@ -1,7 +1,12 @@
 //! A trial: instead of a program, look around from where it would stand, and say what holds.
 //! Live attempts, never kernel settings: containers and security modules make those lie.
 
-use std::{fs, io, net::TcpStream, net::UdpSocket, path::Path, time::Duration};
+use std::{
+    fs, io,
+    net::{Ipv4Addr, TcpStream, UdpSocket},
+    path::Path,
+    time::Duration,
+};
 
 use nix::{
     errno::Errno,
@@ -37,7 +42,7 @@ pub(super) fn all(run: &Run) {
         )
     };
     say("processes", ok, detail);
-    let network = no_network();
+    let network = no_network(run.gate);
     say(
         "network",
         network.is_ok(),
@@ -89,11 +94,15 @@ fn hidden_files() -> Result<(), String> {
     }
 }
 
-fn no_network() -> Result<(), String> {
+fn no_network(gate: Option<u16>) -> Result<(), String> {
+    if let Some(port) = gate {
+        only_the_gate(port)?;
+    }
     let soon = Duration::from_millis(50);
     // A documentation address: nothing answers there, so only the error tells.
     let address = ([192, 0, 2, 1], 9).into();
-    match TcpStream::connect_timeout(&address, soon) {
+    match TcpStream::connect_timeout(&address, soon).and_then(|s| s.peer_addr()) {
+        Ok(reached) if gate == Some(reached.port()) => {}
         Err(error) if error.kind() != io::ErrorKind::TimedOut => {}
         _ => return Err("TCP leaves the sandbox".to_owned()),
     }
@@ -101,6 +110,23 @@ fn no_network() -> Result<(), String> {
     match sent {
         Err(_) => Ok(()),
         Ok(_) => Err("UDP leaves the sandbox".to_owned()),
+    }
+}
+
+/// Wherever a connection was meant to go, it stands to the gate or not at all.
+fn only_the_gate(gate: u16) -> Result<(), String> {
+    let peer = |port: u16| {
+        let made = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        made.peer_addr()
+    };
+    match peer(gate) {
+        Ok(address) if address.port() == gate => {}
+        Ok(address) => return Err(format!("the gate is at port {gate}, not {address}")),
+        Err(error) => return Err(format!("the gate is not reached: {error}")),
+    }
+    match peer(gate ^ 1) {
+        Ok(address) if address.port() != gate => Err(format!("{address} can be reached")),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

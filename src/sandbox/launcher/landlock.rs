@@ -89,7 +89,9 @@ pub(super) fn restrict(run: &Run) -> Step<()> {
     };
     rules.system(run)?;
     rules.granted(run)?;
-    if let Some(port) = run.gate.filter(|_| !own_loopback) {
+    // A program whose connections are made for it may make none itself.
+    let own = !own_loopback && run.asks.is_none();
+    if let Some(port) = run.gate.filter(|_| own) {
         let gate = NetPort::new(port, AccessNet::ConnectTcp);
         rules.set = rules.set.add_rule(gate).at("landlock gate")?;
     }

@@ -1,6 +1,10 @@
 //! The last steps before the program: its limits, Landlock, its descriptors, the filter, `execve`.
 
-use std::{collections::BTreeMap, ffi::CString, os::fd::OwnedFd};
+use std::{
+    collections::BTreeMap,
+    ffi::CString,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+};
 
 use nix::{
     errno::Errno,
@@ -17,7 +21,7 @@ use super::{
 };
 use crate::sandbox::{
     policy::{HOME, Lock, Net},
-    sys,
+    sys, wire,
 };
 
 /// Becomes the program. Returns only what went wrong.
@@ -49,7 +53,12 @@ fn prepare(run: &mut Run) -> Step<()> {
     landlock::restrict(run)?;
     descriptors(run)?;
     if run.policy.plan.has(Lock::Seccomp) {
-        seccomp::load(&mut filter).at("seccomp")?;
+        let asks = run.asks.take();
+        let listener = seccomp::load(&mut filter, asks.is_some()).at("seccomp")?;
+        if let (Some(asks), Some(listener)) = (asks, listener) {
+            let listener = [listener.as_raw_fd()];
+            wire::send_with(asks.as_fd(), b"L", &listener).at("filter's listener")?;
+        }
     }
     Ok(())
 }

@@ -14,7 +14,9 @@
 mod calls;
 mod table;
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, os::fd::OwnedFd};
+
+use crate::sandbox::sys;
 
 pub(super) use table::{Surroundings, table};
 
@@ -24,6 +26,8 @@ pub(super) enum Action {
     Allow,
     /// Fail with this number; 0 pretends that it worked.
     Errno(u16),
+    /// The launcher answers.
+    Ask,
 }
 
 impl Action {
@@ -31,6 +35,7 @@ impl Action {
         match self {
             Self::Allow => libc::SECCOMP_RET_ALLOW,
             Self::Errno(number) => libc::SECCOMP_RET_ERRNO | number as u32,
+            Self::Ask => libc::SECCOMP_RET_USER_NOTIF,
         }
     }
 }
@@ -210,12 +215,18 @@ fn leaf(verdict: &Verdict) -> Vec<libc::sock_filter> {
     program
 }
 
-/// Loads the program for this thread and everything it starts. Needs `no_new_privs`.
-pub(super) fn load(program: &mut [libc::sock_filter]) -> io::Result<()> {
+/// Loads the program for this thread and everything it starts. Needs `no_new_privs`. With `listen`,
+/// gives the descriptor at which calls are handed over.
+pub(super) fn load(program: &mut [libc::sock_filter], listen: bool) -> io::Result<Option<OwnedFd>> {
     let length = u16::try_from(program.len()).map_err(io::Error::other)?;
     let header = libc::sock_fprog {
         len: length,
         filter: program.as_mut_ptr(),
+    };
+    let flags = if listen {
+        libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
+    } else {
+        0
     };
     // SAFETY: header points at `length` instructions that live until the call returns; the kernel
     // copies and checks them.
@@ -223,15 +234,14 @@ pub(super) fn load(program: &mut [libc::sock_filter]) -> io::Result<()> {
         libc::syscall(
             libc::SYS_seccomp,
             libc::SECCOMP_SET_MODE_FILTER,
-            0,
+            flags,
             &raw const header,
         )
     };
-    if status == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+    if status < 0 {
+        return Err(io::Error::last_os_error());
     }
+    Ok(listen.then(|| sys::received(status as i32)))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use nix::{
     unistd::{Pid, read},
 };
 
-use super::{Child, Run, tree};
+use super::{Child, Run, sockets::Sockets, tree};
 use crate::sandbox::{
     either_way,
     policy::{Lock, Word},
@@ -43,7 +43,7 @@ pub(super) fn watch(child: &Child, mut run: Run, control: &OwnedFd, started: Ins
         }
     }
     let mut watch = Watch::new(&run, started);
-    let ended = watch.look(child, &run, control);
+    let ended = watch.look(child, &mut run, control);
     let last = watch.settle(child, &run, control, ended);
     say(control, &last);
     finish(child);
@@ -116,7 +116,7 @@ impl Watch {
     }
 
     /// Waits for an end: the program's own (`None`), or one that we decide.
-    fn look(&mut self, child: &Child, run: &Run, control: &OwnedFd) -> Option<Word> {
+    fn look(&mut self, child: &Child, run: &mut Run, control: &OwnedFd) -> Option<Word> {
         loop {
             let now = Instant::now();
             if now >= self.deadline {
@@ -137,13 +137,18 @@ impl Watch {
             let wait = self.deadline.min(self.next).saturating_duration_since(now);
             let wait = wait + Duration::from_micros(999);
             let wait = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
+            let calls = run.sockets.as_ref().and_then(Sockets::fd);
             let mut fds = [
                 PollFd::new(control.as_fd(), PollFlags::POLLIN),
                 PollFd::new(reports.as_fd(), PollFlags::POLLIN),
                 PollFd::new(child.process.as_fd(), PollFlags::POLLIN),
+                PollFd::new(calls.unwrap_or(control.as_fd()), PollFlags::POLLIN),
             ];
             either_way(poll(&mut fds, wait));
-            let [asked, said, gone] = fds.map(|f| f.any().unwrap_or(false));
+            let [asked, said, gone, called] = fds.map(|f| f.any().unwrap_or(false));
+            if let Some(sockets) = run.sockets.as_mut().filter(|_| called) {
+                sockets.serve();
+            }
             if asked {
                 return Some(Word::Signalled(libc::SIGKILL));
             }

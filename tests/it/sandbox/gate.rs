@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use nexflow::sandbox::{Config, Egress, Job, Mode, Network, Resolve, Rule, Sandbox};
+use nexflow::sandbox::{Config, Egress, Job, Lock, Mode, Network, Resolve, Rule, Sandbox};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -347,4 +347,47 @@ async fn traffic_has_a_limit() {
     job.stdin = vec![b'x'; 3 << 20];
     let (_, records) = through(base, vec![server.rule()], job).await;
     assert!(records.iter().all(|r| r.bytes_up <= 1 << 20), "{records:?}");
+}
+
+/// Whether a program without a network namespace reaches somebody else at the gate's port.
+async fn reaches_the_gates_port_elsewhere(config: Config) -> bool {
+    let script = "
+import os, socket, sys, time
+port = int(os.environ['HTTPS_PROXY'].rsplit(':', 1)[1])
+print(port, flush=True)
+sys.stdin.read()
+time.sleep(0.5)
+try:
+    s = socket.create_connection(('127.0.0.2', port), 2); s.sendall(b'secret'); s.close()
+except OSError as e: print(e)";
+    let (live, mut said) = mpsc::channel(16);
+    let job = Job {
+        network: Network::Gate(vec![Rule::parse(":api.example.org:443").unwrap()]),
+        live: Some(live),
+        ..Job::new(["/usr/bin/python3", "-c", script])
+    };
+    let never = CancellationToken::new();
+    let sandbox = Sandbox::new(config);
+    let run = sandbox.run(job, &never);
+    let other = async {
+        let port = String::from_utf8(said.recv().await.unwrap().text).unwrap();
+        let port: u16 = port.trim().parse().unwrap();
+        let other = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+        timeout(Duration::from_secs(3), other.accept())
+            .await
+            .is_ok()
+    };
+    let (outcome, reached) = tokio::join!(run, other);
+    outcome.unwrap();
+    reached
+}
+
+#[tokio::test]
+async fn without_a_namespace_every_connection_is_the_gates() {
+    assert!(!reaches_the_gates_port_elsewhere(forced(Mode::Degraded)).await);
+    let without = Config {
+        without: vec![Lock::Seccomp],
+        ..forced(Mode::Degraded)
+    };
+    assert!(reaches_the_gates_port_elsewhere(without).await);
 }

@@ -164,7 +164,9 @@ fn sockets(table: &mut Table, around: &Surroundings) {
     let protocol = |number: i32| Test::is(2, number as u32);
     let mut all: Vec<Vec<Test>> = Vec::new();
     for inet in [libc::AF_INET, libc::AF_INET6] {
-        if around.network || !around.shared {
+        // The gate listens on IPv4; what is handed over is connected to it.
+        let handed = around.network && inet == libc::AF_INET;
+        if handed || !around.shared {
             all.push(vec![family(inet), stream, protocol(0)]);
             all.push(vec![family(inet), stream, protocol(libc::IPPROTO_TCP)]);
         }
@@ -180,13 +182,18 @@ fn sockets(table: &mut Table, around: &Surroundings) {
             protocol(libc::NETLINK_ROUTE),
         ]);
     }
-    let mut verdict: Vec<Case> = all
-        .into_iter()
-        .map(|tests| Case {
-            tests,
-            then: Action::Allow,
-        })
-        .collect();
+    let then = if around.shared {
+        // A socket on the host's network is never the program's own.
+        set(
+            table,
+            libc::SYS_connect,
+            Verdict::Always(connecting(around)),
+        );
+        Action::Ask
+    } else {
+        Action::Allow
+    };
+    let mut verdict: Vec<Case> = all.into_iter().map(|tests| Case { tests, then }).collect();
     verdict.push(Case {
         tests: Vec::new(),
         then: EAFNOSUPPORT,
@@ -204,6 +211,10 @@ fn sockets(table: &mut Table, around: &Surroundings) {
         ),
     );
     cases(table, libc::SYS_socketpair, &pairs);
+}
+
+fn connecting(around: &Surroundings) -> Action {
+    if around.network { Action::Ask } else { EPERM }
 }
 
 fn shared(table: &mut Table, around: &Surroundings) {

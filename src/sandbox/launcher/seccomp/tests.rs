@@ -173,8 +173,10 @@ fn sockets_are_allowed_by_family() {
             number: u32::try_from(libc::SYS_socket).unwrap(),
             args: [args[0], args[1], args[2], 0, 0, 0],
         };
-        decide(&compile(&refusals(&around)), &call) == libc::SECCOMP_RET_ALLOW
+        decide(&compile(&refusals(&around)), &call)
     };
+    let handed = |args| verdict(true, true, args) == libc::SECCOMP_RET_USER_NOTIF;
+    let verdict = |shared, network, args| verdict(shared, network, args) == libc::SECCOMP_RET_ALLOW;
     let (unix, inet, netlink, packet, alg, vsock) = (1, 2, 16, 17, 38, 40);
     let (stream, dgram, raw, nonblock) = (1, 2, 3, 0o4000);
     assert!(verdict(false, false, [unix, stream, 0]));
@@ -193,6 +195,8 @@ fn sockets_are_allowed_by_family() {
     }
     assert!(!verdict(true, false, [unix, stream, 0]));
     assert!(!verdict(true, false, [inet, stream, 0]));
-    assert!(verdict(true, true, [inet, stream, 0]));
-    assert!(!verdict(true, true, [inet, dgram, 0]));
+    assert!(handed([inet, stream | nonblock, 6]));
+    for args in [[inet, dgram, 0], [10, stream, 0], [unix, stream, 0]] {
+        assert!(!handed(args) && !verdict(true, true, args), "{args:?}");
+    }
 }
