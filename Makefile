@@ -8,12 +8,13 @@ NPM := $(shell command -v npm 2>/dev/null)
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/vite.config.ts web/svelte.config.js -type f 2>/dev/null)
 DEBIAN := chromium git python3 python3-venv nodejs bash
 
-.PHONY: help run build test setup lint unit web-test browser bench clean
+.PHONY: help run build test setup lint unit web-test browser bench fuzz clean
 
 help:
 	@echo "make run    build and start the daemon with its defaults"
 	@echo "make test   everything that CI runs"
 	@echo "make bench  the benchmarks"
+	@echo "make fuzz   the parsers of what strangers send, FUZZ_SECONDS each"
 
 ## Running
 
@@ -86,6 +87,14 @@ browser: web/dist/index.html
 bench: build
 	target/release/nexflow bench
 	cargo bench --locked
+
+# Each parser of what strangers send, for FUZZ_SECONDS; seeds are real files.
+FUZZ_SECONDS ?= 60
+fuzz:
+	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
+	for target in manifest policy request; do \
+		mkdir -p fuzz/corpus/$$target && cp -n fuzz/seeds/$$target/* fuzz/corpus/$$target/ && \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 || exit 1; done
 
 clean:
 	cargo clean

@@ -135,8 +135,11 @@ impl Daemon {
             stopping: stopping.clone(),
         });
         if listening.is_some() {
-            work.vital("self-test of the sandbox", |_| async move {
-                tested.tell_sandbox().await;
+            work.vital("self-test of the sandbox", |cancel| async move {
+                tokio::select! {
+                    () = tested.tell_sandbox() => {}
+                    () = cancel.cancelled() => {}
+                }
                 Ok::<(), String>(())
             });
             reload::watch(&mut intake, &shared, (loaded, facts, http));

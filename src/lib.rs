@@ -43,3 +43,5 @@ pub mod config;
 pub mod app;
 pub mod bench;
 pub mod cli;
+#[cfg(fuzzing)]
+pub mod fuzzing;

@@ -10,6 +10,8 @@
 
 mod check;
 mod files;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod gate;
 mod job;
 mod launcher;

@@ -294,5 +294,28 @@ async fn head(client: &mut TcpStream) -> Result<Vec<u8>, Refusal> {
     Ok(bytes)
 }
 
+#[cfg(fuzzing)]
+pub(super) mod fuzzing {
+    //! What must hold of a request that is let further.
+
+    use super::{
+        Host, host,
+        request::{Kind, parse},
+    };
+
+    pub(in crate::sandbox) fn understood(bytes: &[u8]) {
+        let Ok(request) = parse(bytes) else { return };
+        assert_eq!(host(&request.host.to_string()), Ok(request.host.clone()));
+        if let Host::Name(name) = &request.host {
+            assert!(name.parse::<std::net::IpAddr>().is_err());
+        }
+        if let Kind::Forward { head, .. } = &request.kind {
+            let text = std::str::from_utf8(head).expect("text");
+            assert_eq!(text.matches("\r\n\r\n").count(), 1);
+            assert_eq!(text.matches("\r\nHost: ").count(), 1);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -12,12 +12,14 @@
 
 mod attacks;
 mod bombs;
+mod daemon;
 mod ends;
 mod gate;
 mod kernel;
 mod layers;
 mod machines;
 mod programs;
+mod races;
 mod runs;
 mod sockets;
 mod stage;

@@ -254,8 +254,59 @@ r = resource.prlimit(int(env['DAEMON']), resource.RLIMIT_CORE); print('ESCAPED')
     ),
 ];
 
+/// What would be there for the next run, or for somebody else.
+const PERSISTENCE: &[Attack] = &[
+    bare(bash(
+        "a job of cron",
+        "touch /etc/cron.d/nexflow-x && rm /etc/cron.d/nexflow-x && echo ESCAPED",
+    )),
+    bare(bash(
+        "a login script",
+        "touch /etc/profile.d/nexflow-x.sh && rm /etc/profile.d/nexflow-x.sh && echo ESCAPED",
+    )),
+    bare(bash(
+        "a library in front of all others",
+        "[ ! -e /etc/ld.so.preload ] && touch /etc/ld.so.preload && rm /etc/ld.so.preload && echo ESCAPED",
+    )),
+    bare(bash(
+        "the daemon's home",
+        "touch /root/.nexflow-x && rm /root/.nexflow-x && echo ESCAPED",
+    )),
+    bare(python(
+        "a module for every python",
+        "
+import sysconfig
+path = sysconfig.get_paths()['stdlib'] + '/nexflow_x.py'
+open(path, 'w').close(); os.remove(path); print('ESCAPED')",
+    )),
+    bare(bash(
+        "a program in the path",
+        "touch /usr/local/bin/nexflow-x && rm /usr/local/bin/nexflow-x && echo ESCAPED",
+    )),
+    bare(bash(
+        "settings of git for all",
+        "touch /etc/gitconfig.nexflow && rm /etc/gitconfig.nexflow && echo ESCAPED",
+    )),
+    bare(node(
+        "a module for every node",
+        "fs.mkdirSync('/usr/lib/node_modules/nexflow-x', { recursive: true });
+        fs.rmdirSync('/usr/lib/node_modules/nexflow-x'); console.log('ESCAPED')",
+    )),
+    bash(
+        "write the kernel's core handler",
+        "echo '|/bin/x' >/proc/sys/kernel/core_pattern && echo ESCAPED",
+    ),
+];
+
 fn all() -> Vec<Attack> {
-    [FILES, PROCESSES, sockets::SOCKETS, kernel::CALLS].concat()
+    [
+        FILES,
+        PROCESSES,
+        PERSISTENCE,
+        sockets::SOCKETS,
+        kernel::CALLS,
+    ]
+    .concat()
 }
 
 fn argv(attack: &Attack) -> Vec<String> {
