@@ -1,20 +1,16 @@
 //! The daemon's side of a run: start the launcher, collect, decide how it ended.
 
 use std::{
-    io::{self, Write as _},
-    os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
+    io,
+    os::fd::{AsFd as _, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures_util::future::{BoxFuture, pending};
-use nix::{
-    fcntl::{FcntlArg, SealFlag, fcntl},
-    sys::memfd::{MFdFlags, memfd_create},
-    unistd::{Gid, Uid, fchown},
-};
+use nix::unistd::{Gid, Uid, fchown};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
+    io::{AsyncReadExt as _, Interest},
     net::{UnixStream, unix::pipe},
     process::Child,
     sync::mpsc,
@@ -217,7 +213,7 @@ impl Session {
             }
         }
         let mut control = UnixStream::from_std(launcher.control)?;
-        send(&mut control, policy, job).await?;
+        wire::tell(&mut control, policy, job).await?;
         let limits = &policy.limits;
         let patience = if policy.plan.namespaces {
             PATIENCE
@@ -371,31 +367,4 @@ impl Session {
     async fn finish(self) -> (Output, Output) {
         tokio::join!(self.stdout.drain(), self.stderr.drain())
     }
-}
-
-/// Policy, standard input, and the program's extra descriptors.
-async fn send(control: &mut UnixStream, policy: &Policy, job: &Job) -> io::Result<()> {
-    let input = input(&job.stdin)?;
-    let fds: Vec<RawFd> = std::iter::once(input.as_raw_fd())
-        .chain(job.fds.iter().map(|(_, fd)| fd.as_raw_fd()))
-        .collect();
-    let bytes = policy.encode()?;
-    let send = || wire::send_with(control.as_fd(), &bytes, &fds);
-    let sent = control.async_io(Interest::WRITABLE, send).await?;
-    control
-        .write_all(bytes.get(sent..).unwrap_or_default())
-        .await
-}
-
-/// Standard input as a sealed file in memory: no pipe to fill, nobody to wait for.
-fn input(bytes: &[u8]) -> io::Result<OwnedFd> {
-    if bytes.is_empty() {
-        return Ok(std::fs::File::open("/dev/null")?.into());
-    }
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let mut file = std::fs::File::from(memfd_create("stdin", flags)?);
-    file.write_all(bytes)?;
-    io::Seek::rewind(&mut file)?;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
-    Ok(file.into())
 }

@@ -2,18 +2,24 @@
 //! listener the other.
 
 use std::{
-    io::{self, IoSlice, IoSliceMut, Read as _},
+    io::{self, IoSlice, IoSliceMut, Read as _, Write as _},
     os::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
 };
 
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, send, sendmsg,
+use nix::{
+    fcntl::{FcntlArg, SealFlag, fcntl},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, send, sendmsg},
+    },
 };
+use tokio::io::{AsyncWriteExt as _, Interest};
 
 use super::{
+    Job,
     policy::{Policy, Word},
     sys,
 };
@@ -90,4 +96,35 @@ pub(super) fn say(control: &OwnedFd, word: &Word) -> io::Result<()> {
 pub(super) fn hand_over(control: &OwnedFd, listener: BorrowedFd<'_>) -> io::Result<()> {
     let line = Word::Listener.line() + "\n";
     send_with(control.as_fd(), line.as_bytes(), &[listener.as_raw_fd()]).map(drop)
+}
+
+/// The daemon's side: policy, standard input, and the program's extra descriptors.
+pub(super) async fn tell(
+    control: &mut tokio::net::UnixStream,
+    policy: &Policy,
+    job: &Job,
+) -> io::Result<()> {
+    let input = input(&job.stdin)?;
+    let fds: Vec<RawFd> = std::iter::once(input.as_raw_fd())
+        .chain(job.fds.iter().map(|(_, fd)| fd.as_raw_fd()))
+        .collect();
+    let bytes = policy.encode()?;
+    let send = || send_with(control.as_fd(), &bytes, &fds);
+    let sent = control.async_io(Interest::WRITABLE, send).await?;
+    control
+        .write_all(bytes.get(sent..).unwrap_or_default())
+        .await
+}
+
+/// Standard input as a sealed file in memory: no pipe to fill, nobody to wait for.
+fn input(bytes: &[u8]) -> io::Result<OwnedFd> {
+    if bytes.is_empty() {
+        return Ok(std::fs::File::open("/dev/null")?.into());
+    }
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let mut file = std::fs::File::from(memfd_create("stdin", flags)?);
+    file.write_all(bytes)?;
+    io::Seek::rewind(&mut file)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
+    Ok(file.into())
 }
