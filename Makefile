@@ -8,7 +8,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/vite.config.ts web/svelte.config.js -type f 2>/dev/null)
 DEBIAN := chromium git python3 python3-venv nodejs bash
 
-.PHONY: help run build test setup lint unit web-test browser bench fuzz clean
+.PHONY: help run build test setup lint unit web-test browser bench fuzz figures clean
 
 help:
 	@echo "make run    build and start the daemon with its defaults"
@@ -95,6 +95,10 @@ fuzz:
 	for target in manifest policy request; do \
 		mkdir -p fuzz/corpus/$$target && cp -n fuzz/seeds/$$target/* fuzz/corpus/$$target/ && \
 		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 || exit 1; done
+
+# The table of docs/security.md: what gets through when one layer of the sandbox is left out.
+figures:
+	cargo test --locked --test it -- --ignored --nocapture sandbox::layers::figures
 
 clean:
 	cargo clean

@@ -309,6 +309,12 @@ fn all() -> Vec<Attack> {
     .concat()
 }
 
+/// The attacks that a mode must stop.
+pub(super) fn all_for(mode: Mode) -> Vec<Attack> {
+    let here = |attack: &Attack| mode == Mode::Full || !attack.full_only;
+    all().into_iter().filter(here).collect()
+}
+
 fn argv(attack: &Attack) -> Vec<String> {
     let script = attack.script;
     let (program, flag, script) = match attack.language {
@@ -381,8 +387,7 @@ async fn no_attack_gets_through_in_degraded_mode() {
     let sandbox = Sandbox::new(forced(Mode::Degraded));
     let report = sandbox.report().await;
     assert_eq!(report.mode, Mode::Degraded, "{report:#?}");
-    let some = all().into_iter().filter(|a| !a.full_only).collect();
-    let through = wave(sandbox, stage.clone(), some).await;
+    let through = wave(sandbox, stage.clone(), all_for(Mode::Degraded)).await;
     assert!(through.is_empty(), "{}", through.join("\n"));
     stage.assert_untouched();
 }

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::Command, sync::Arc};
 use nexflow::sandbox::{Config, Lock, Mode, Sandbox};
 
 use super::{
-    attacks::{Attack, bash, python, wave},
+    attacks::{Attack, all_for, bash, python, wave},
     forced, is_root,
     stage::Stage,
 };
@@ -202,4 +202,42 @@ fn an_ordinary_user_is_as_safe() {
         said.contains("no_attack_gets_through_in_full_mode ... ok"),
         "{said}"
     );
+}
+
+/// The table of `docs/security.md`: how many attacks get through when one layer is left out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints figures for the documentation: `make figures`"]
+async fn figures() {
+    let single = [
+        Lock::Root,
+        Lock::ReadOnly,
+        Lock::ProcMasks,
+        Lock::Processes,
+        Lock::Network,
+        Lock::Ipc,
+        Lock::Hostname,
+        Lock::Session,
+        Lock::User,
+        Lock::Capabilities,
+        Lock::NoNewPrivileges,
+        Lock::Landlock,
+        Lock::Seccomp,
+    ];
+    let mut without_one: Vec<Vec<Lock>> = single.map(|lock| vec![lock]).into();
+    without_one.push(vec![Lock::Landlock, Lock::Root]);
+    without_one.push(vec![Lock::User, Lock::Capabilities]);
+    for mode in [Mode::Full, Mode::Degraded] {
+        for locks in &without_one {
+            let attacks: Vec<Attack> = all_for(mode);
+            let count = attacks.len();
+            let stage = Arc::new(Stage::new("figures"));
+            // The first run is given the working folder.
+            let first = attacks.iter().take(1).copied().collect();
+            let none = wave(Sandbox::new(forced(mode)), stage.clone(), first).await;
+            assert!(none.is_empty(), "{none:?}");
+            let through = wave(Sandbox::new(without(mode, locks)), stage, attacks).await;
+            let escaped = through.iter().filter(|t| t.contains("ESCAPED")).count();
+            println!("{} | {locks:?} | {escaped} of {count}", mode.as_str());
+        }
+    }
 }
