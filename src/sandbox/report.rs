@@ -19,6 +19,9 @@ pub struct Report {
     pub mode: Mode,
     /// One sentence for a person.
     pub summary: String,
+    /// Programs run as another user on the host's own files, so that this user must be able to pass
+    /// through the folders above theirs.
+    pub other_user: bool,
     /// What each layer did in its trial.
     pub layers: Vec<Layer>,
     /// What does not hold, or holds less.
@@ -277,6 +280,7 @@ impl Search<'_> {
         let report = Report {
             mode,
             summary: summary.to_owned(),
+            other_user: mode == Mode::Degraded && self.switch_user,
             layers: self.layers,
             weaker: self.weaker,
             fix: self.fix,
@@ -308,7 +312,10 @@ impl Search<'_> {
             weaker("Whether a path exists on this machine can be seen, though not read.");
             weaker("The numbers of other processes can be seen.");
             if self.switch_user {
-                weaker("Skills' folders must be reachable by other users, as under /var or /srv.");
+                weaker(
+                    "The data directory can be passed through by other users (not listed or read), \
+                     and must lie where they can reach it, as under /var or /srv.",
+                );
             }
             if !plan.handed {
                 weaker(

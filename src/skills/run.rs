@@ -155,6 +155,9 @@ impl Runner {
             .check_input(input)
             .map_err(|text| Stop(Status::Failed, text))?;
         unchanged(skill).await?;
+        if self.inner.sandbox.report().await.other_user {
+            folders::let_pass(&self.inner.data);
+        }
         let folders = Folders::new(
             skill,
             &context.workspace,

@@ -104,6 +104,12 @@ impl Daemon {
 
     /// Starts (again) on the same folder.
     pub async fn launch(&mut self) {
+        self.launch_under(&[]).await;
+    }
+
+    /// Starts it by another program, which is given its command line.
+    #[expect(clippy::disallowed_methods, reason = "tests start the daemon")]
+    pub async fn launch_under(&mut self, wrapper: &[&str]) {
         let log = File::options()
             .create(true)
             .append(true)
@@ -111,6 +117,18 @@ impl Daemon {
             .unwrap();
         let out = self.path("out");
         let mut command = self.command(&["run"]);
+        if let [program, args @ ..] = wrapper {
+            let mut wrapped = Command::new(program);
+            wrapped
+                .args(args)
+                .arg(command.get_program())
+                .args(command.get_args())
+                .envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))))
+                .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+                .current_dir(self.folder.path())
+                .stdin(Stdio::null());
+            command = wrapped;
+        }
         command.stdout(File::create(&out).unwrap()).stderr(log);
         self.child = Some(command.spawn().unwrap());
         let began = std::time::Instant::now();

@@ -1,9 +1,9 @@
 //! The folders of a run: where it works, and what else of the disk it was granted.
 
 use std::{
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, Permissions},
     io,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Once,
     time::Duration,
@@ -156,6 +156,37 @@ fn make(dir: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         other => other.map(|()| true),
     }
+}
+
+/// Lets other users pass through the data directory to their workspaces, after closing everything
+/// else in it to them. Once.
+pub(super) fn let_pass(data: &Path) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let passages = [data.join("workspaces"), data.join("scratch")];
+        let closed = fs::read_dir(data).and_then(|entries| {
+            for entry in entries {
+                let entry = entry?;
+                let (path, kind) = (entry.path(), entry.file_type()?);
+                if !kind.is_symlink() && !passages.contains(&path) {
+                    let mode = entry.metadata()?.permissions().mode() & 0o700;
+                    fs::set_permissions(&path, Permissions::from_mode(mode))?;
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::warn!("{} stays closed to skills: {error}", data.display());
+            return;
+        }
+        for path in passages.iter().map(PathBuf::as_path).chain([data]) {
+            if let Err(error) = fs::set_permissions(path, Permissions::from_mode(0o711))
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!("{} stays closed to skills: {error}", path.display());
+            }
+        }
+    });
 }
 
 /// Where the daemon is root, programs run as somebody else: the folder is theirs.

@@ -8,8 +8,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::Daemon;
+
+/// Forbids namespaces to what it starts.
+const FORBID: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/forbid_unshare.py");
 /// Nobody's number.
 const NOBODY: u32 = 65_534;
 
@@ -27,10 +31,7 @@ impl Place {
         open(folder.path());
         for (from, to) in [
             (PathBuf::from(env!("CARGO_BIN_EXE_nexflow")), "nexflow"),
-            (
-                Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/forbid_unshare.py"),
-                "forbid.py",
-            ),
+            (PathBuf::from(FORBID), "forbid.py"),
         ] {
             fs::copy(from, folder.path().join(to)).unwrap();
             open(&folder.path().join(to));
@@ -151,4 +152,37 @@ fn confinement_is_switched_off_by_two_keys_only() {
     );
     let one = place.doctor(false, false, "skills: {allow_unconfined: true}\n");
     assert!(detail(&one, "sandbox").starts_with("full:"), "{one:#}");
+}
+
+/// The whole daemon in a container that forbids namespaces: the shipped skills work, and the data
+/// directory stays closed.
+#[tokio::test]
+async fn skills_run_where_namespaces_are_forbidden() {
+    let mut daemon = Daemon::start().await;
+    daemon.stop().await;
+    daemon.launch_under(&["/usr/bin/python3", FORBID]).await;
+    let run = async |skill: &str, input: Value| {
+        let path = format!("/api/v1/skills/{skill}");
+        daemon
+            .owner()
+            .post(&path, json!({ "input": input }))
+            .await
+            .ok()
+    };
+    let look = "ls -la . && cat ../../USER.md ../../nexflow.db; ls ../..";
+    let done = run("shell-run", json!({ "command": look })).await;
+    let said = done["output"]["stderr"].as_str().unwrap();
+    assert_eq!(said.matches("Permission denied").count(), 3, "{done:#}");
+    assert!(!said.contains("not permitted"), "{done:#}");
+    for (skill, input) in [
+        ("file-write", json!({ "path": "a/b.txt", "content": "x" })),
+        ("file-read", json!({ "path": "." })),
+        ("git-basic", json!({ "action": "init", "repo": "r" })),
+        ("reminder", json!({ "action": "list" })),
+    ] {
+        let done = run(skill, input).await;
+        assert_eq!(done["status"], "ok", "{skill}: {done:#}");
+    }
+    let status = daemon.owner().get("/ready").await.ok();
+    assert_eq!(status["checks"]["sandbox"], "degraded", "{status:#}");
 }

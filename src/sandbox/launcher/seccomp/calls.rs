@@ -112,16 +112,6 @@ pub(super) const SHARED: &[i64] = &[
     libc::SYS_mq_unlink,
     libc::SYS_inotify_add_watch,
     libc::SYS_fanotify_mark,
-    libc::SYS_setxattr,
-    libc::SYS_lsetxattr,
-    libc::SYS_fsetxattr,
-    libc::SYS_removexattr,
-    libc::SYS_lremovexattr,
-    libc::SYS_fremovexattr,
-    libc::SYS_listxattr,
-    libc::SYS_llistxattr,
-    libc::SYS_getxattr,
-    libc::SYS_lgetxattr,
     libc::SYS_get_robust_list,
 ];
 
@@ -154,3 +144,18 @@ pub(super) const BY_PATH_HERE: &[i64] = &[
 ];
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) const BY_PATH_HERE: &[i64] = &[];
+
+/// Attributes of files, which Landlock does not see: as on a file system that has none, which
+/// every program knows how to take.
+pub(super) const ATTRIBUTES: &[i64] = &[
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_fremovexattr,
+    libc::SYS_listxattr,
+    libc::SYS_llistxattr,
+    libc::SYS_getxattr,
+    libc::SYS_lgetxattr,
+];

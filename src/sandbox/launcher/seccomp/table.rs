@@ -6,7 +6,9 @@
 
 use super::{
     Action, Case, Table, Test, Verdict,
-    calls::{BY_PATH, BY_PATH_HERE, BY_PROCESS, MISSING, REFUSED, REFUSED_HERE, SHARED},
+    calls::{
+        ATTRIBUTES, BY_PATH, BY_PATH_HERE, BY_PROCESS, MISSING, REFUSED, REFUSED_HERE, SHARED,
+    },
 };
 
 const EPERM: Action = Action::Errno(libc::EPERM as u16);
@@ -219,6 +221,7 @@ fn connecting(around: &Surroundings) -> Action {
 
 fn shared(table: &mut Table, around: &Surroundings) {
     always(table, SHARED, EPERM);
+    always(table, ATTRIBUTES, Action::Errno(libc::EOPNOTSUPP as u16));
     for (call, arg) in BY_PROCESS {
         cases(table, *call, &[(&[Test::is_not(*arg, 0)], EPERM)]);
     }
