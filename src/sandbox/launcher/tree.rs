@@ -158,12 +158,17 @@ pub(super) fn private_folder(uid: Option<u32>) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// How much a run has written, cheaply: by free space first, by looking only when that is alarming.
+/// How much a run has written: looked at when free space is alarming, and from time to time, because
+/// somebody else may make room at the same time.
 #[derive(Debug)]
 pub(super) struct Disk {
     started: i64,
     places: Vec<(PathBuf, u64)>,
+    next_look: Instant,
 }
+
+/// Looking takes at most this part of the time.
+const SHARE: u32 = 20;
 
 /// Most entries that one look takes.
 const ENTRIES: usize = 50_000;
@@ -177,17 +182,26 @@ impl Disk {
                 (p, free)
             })
             .collect();
-        let started = now();
-        Self { started, places }
+        Self {
+            started: now(),
+            places,
+            next_look: Instant::now(),
+        }
     }
 
     /// More than `limit` bytes were written in the writable folders.
-    pub(super) fn over(&self, limit: u64, root: i32) -> bool {
+    pub(super) fn over(&mut self, limit: u64, root: i32) -> bool {
         let alarming = self
             .places
             .iter()
             .any(|(path, before)| before.saturating_sub(free(path)) > limit);
-        alarming && self.written() + deleted(root) > limit
+        let began = Instant::now();
+        if !alarming && began < self.next_look {
+            return false;
+        }
+        let over = self.written() + deleted(root) > limit;
+        self.next_look = began + began.elapsed() * SHARE;
+        over
     }
 
     fn written(&self) -> u64 {
