@@ -185,8 +185,14 @@ async fn kit(
     sandbox: &Sandbox,
 ) -> anyhow::Result<Kit> {
     let catalog = Catalog::new(&config.skills, &config.path);
-    catalog.set_records(store.read(|c| Ok(store::skills::all(c)?)).await?);
+    let known = store.read(|c| Ok((store::skills::all(c)?, store::skills::shipped(c)?)));
+    let (records, history) = known.await?;
+    catalog.set_records(records);
+    catalog.renew(history);
     catalog.load();
+    let (shipped, now) = (catalog.shipped(), clock.now());
+    let remember = store.write(move |tx| store::skills::add_shipped(tx, &shipped, now));
+    remember.await?;
     let workspaces = config.data_dir.join("workspaces");
     private_folder(&workspaces)?;
     Ok(Kit {

@@ -2,6 +2,7 @@
 
 mod new;
 mod test;
+mod trust;
 mod validate;
 
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Setup, ask,
+    Setup,
     client::{self, Client, path},
     out::{self, cell, clean, field, items, line},
     trouble::Trouble,
@@ -85,6 +86,17 @@ pub(super) enum Command {
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
+        /// Give it this secret as it is, not a stand-in that only its host can use
+        #[arg(long, value_name = "NAME")]
+        raw_secret: Vec<String>,
+    },
+    /// What is different since it was trusted, and what it asks for
+    Diff {
+        /// Its name
+        name: String,
+        /// For programs
+        #[arg(long)]
+        json: bool,
     },
     /// Use one again
     Enable {
@@ -124,7 +136,12 @@ async fn speak(setup: &Setup, client: &Client, command: &Command) -> Result<()> 
             };
             execute(client, name, &input, *json).await
         }
-        Command::Trust { name, yes } => trust(setup, client, name, *yes).await,
+        Command::Trust {
+            name,
+            yes,
+            raw_secret,
+        } => trust::trust(setup, client, name, (*yes, raw_secret)).await,
+        Command::Diff { name, json } => trust::diff(setup, client, name, *json).await,
         Command::Enable { name } => switch(client, name, true).await,
         Command::Disable { name } => switch(client, name, false).await,
         Command::New(_) | Command::Validate { .. } | Command::Test { .. } => Ok(()),
@@ -260,36 +277,6 @@ async fn execute(client: &Client, name: &str, input: &Value, json: bool) -> Resu
             Err(Trouble::new(what).hint(hint).into())
         }
     }
-}
-
-async fn trust(setup: &Setup, client: &Client, name: &str, yes: bool) -> Result<()> {
-    let skill = get(client, name).await?;
-    let asks = items(&skill, "permissions");
-    line(
-        &setup
-            .style
-            .bold(&format!("{name} ({})", clean(field(&skill, "path")))),
-    )?;
-    if asks.is_empty() {
-        line("It asks for nothing: no files but its own workspace's, no network.")?;
-    } else {
-        line("It asks for:")?;
-    }
-    for permission in asks {
-        line(&format!("  {}", clean(&cell(Some(permission)))))?;
-    }
-    let effects = cell(skill.get("effects"));
-    if !effects.is_empty() {
-        line(&format!("It says of itself: {}", clean(&effects)))?;
-    }
-    if !yes && !ask::watched() {
-        let hint = format!("read its files, then: nexflow skill trust {name} --yes");
-        return Err(Trouble::new("nobody is there to answer").hint(hint).into());
-    }
-    if !yes && !ask::yes("Allow it, as it is now?")? {
-        return line("It is not trusted.");
-    }
-    change(client, name, &json!({ "trusted": true })).await
 }
 
 async fn switch(client: &Client, name: &str, enabled: bool) -> Result<()> {

@@ -32,6 +32,76 @@ pub struct Record {
     pub updated_at: Timestamp,
 }
 
+/// A file of a skill, as it was when the skill was trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Below the skill's folder.
+    pub path: String,
+    /// As git writes it: a plain file, a program or a link.
+    pub mode: u32,
+    /// SHA-256 of the content in hexadecimal.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+    /// The content, where it is text and not too much; where a link leads.
+    pub text: Option<String>,
+}
+
+/// What is kept of a skill's folder, by path.
+pub fn files(c: &Connection, skill: &str) -> Result<Vec<File>> {
+    let sql = "SELECT * FROM skill_files WHERE skill = ?1 ORDER BY path";
+    let mut query = c.prepare_cached(sql)?;
+    let rows = query.query_map([skill], |row| {
+        Ok(File {
+            path: row.get("path")?,
+            mode: row.get("mode")?,
+            sha256: row.get("sha256")?,
+            size: row.get::<_, i64>("size")?.unsigned_abs(),
+            text: row.get("text")?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Keeps these files of a skill, and no others. Its decision must be there.
+pub fn keep_files(tx: &Transaction<'_>, skill: &str, files: &[File]) -> Result<()> {
+    tx.prepare_cached("DELETE FROM skill_files WHERE skill = ?1")?
+        .execute([skill])?;
+    let sql = "INSERT INTO skill_files (skill, path, mode, sha256, size, text)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let mut insert = tx.prepare_cached(sql)?;
+    for file in files {
+        let size = i64::try_from(file.size).unwrap_or(i64::MAX);
+        insert.execute(params![
+            skill,
+            file.path,
+            file.mode,
+            file.sha256,
+            size,
+            file.text
+        ])?;
+    }
+    Ok(())
+}
+
+/// Contents of our own skills that were found here unchanged: folder and hash.
+pub fn shipped(c: &Connection) -> Result<Vec<(String, String)>> {
+    let mut query = c.prepare_cached("SELECT folder, hash FROM shipped_skills")?;
+    let rows = query.query_map([], |row| Ok((row.get("folder")?, row.get("hash")?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Remembers contents of our own skills that were found here unchanged.
+pub fn add_shipped(tx: &Transaction<'_>, found: &[(String, String)], now: Timestamp) -> Result<()> {
+    let sql = "INSERT INTO shipped_skills (folder, hash, at) VALUES (?1, ?2, ?3)
+               ON CONFLICT DO NOTHING";
+    let mut insert = tx.prepare_cached(sql)?;
+    for (folder, hash) in found {
+        insert.execute(params![folder, hash, now])?;
+    }
+    Ok(())
+}
+
 /// Every decision, by name.
 pub fn all(c: &Connection) -> rusqlite::Result<Vec<Record>> {
     let mut query = c.prepare_cached("SELECT * FROM skills ORDER BY name")?;

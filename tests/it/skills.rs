@@ -2,6 +2,7 @@
 
 mod corpora;
 mod shipped;
+mod trust;
 
 use std::{
     fs,
