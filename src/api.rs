@@ -150,6 +150,9 @@ fn routes() -> Router<App> {
                 .post(skills::run)
                 .patch(skills::trust::change),
         )
+        .route("/api/v1/skills/stop", post(skills::trust::stop))
+        .route("/api/v1/skills/start", post(skills::trust::start))
+        .route("/api/v1/skills/{name}/audit", get(skills::trust::report))
         .route("/api/v1/skills/{name}/diff", get(skills::trust::diff))
         .route("/api/v1/tasks", get(skills::tasks))
         .route(

@@ -3,6 +3,7 @@
 //! [`manifest`] reads the file, [`catalog`] knows what there is and what may be used, [`run`] runs
 //! it. Whether content may be used is a person's decision, bound to the hash of the whole folder.
 
+pub mod audit;
 pub mod catalog;
 pub mod difference;
 pub mod explain;
@@ -12,6 +13,7 @@ pub mod run;
 
 mod available;
 mod folder;
+pub mod needs;
 mod scan;
 mod shipped;
 mod watch;
@@ -141,6 +143,8 @@ pub struct Skill {
     pub interpreter: Option<PathBuf>,
     /// Required programs that were found outside the system's folders.
     pub binaries: Vec<PathBuf>,
+    /// What it says it needs on this machine.
+    pub needs: Vec<needs::Need>,
     files: Vec<String>,
     missing: Option<String>,
     broken: Option<String>,
@@ -217,7 +221,7 @@ impl Skill {
             "raw_secrets": self.raw_secrets(), "configured": self.configured,
             "effects": m.effects, "idempotent": m.idempotent, "confirm": m.confirm,
             "input_schema": self.input_schema(), "output_schema": m.output_schema,
-            "requirements": m.requirements, "metadata": m.metadata, "other": m.other,
+            "needs": self.needs, "requirements": m.requirements, "metadata": m.metadata, "other": m.other,
             "path": self.dir, "hash": self.hash, "warnings": self.warnings, "shipped": self.shipped, "differs_from_shipped": self.differs,
         })
     }

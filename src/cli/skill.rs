@@ -1,5 +1,6 @@
 //! `nexflow skill`: what the agent can do.
 
+mod audit;
 mod new;
 mod test;
 mod trust;
@@ -98,6 +99,14 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// What skills ask for and got, what they did, and what is unusual about their files
+    Audit {
+        /// One; all if absent
+        name: Option<String>,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
     /// Use one again
     Enable {
         /// Its name
@@ -107,6 +116,18 @@ pub(super) enum Command {
     Disable {
         /// Its name
         name: String,
+    },
+    /// Emergency: end every skill that runs, and let none begin
+    Stop {
+        /// All of them
+        #[arg(long, required = true)]
+        all: bool,
+    },
+    /// Let skills run again after `stop --all`
+    Start {
+        /// All of them
+        #[arg(long, required = true)]
+        all: bool,
     },
 }
 
@@ -142,8 +163,19 @@ async fn speak(setup: &Setup, client: &Client, command: &Command) -> Result<()> 
             raw_secret,
         } => trust::trust(setup, client, name, (*yes, raw_secret)).await,
         Command::Diff { name, json } => trust::diff(setup, client, name, *json).await,
+        Command::Audit { name, json } => audit::run(setup, client, name.as_deref(), *json).await,
         Command::Enable { name } => switch(client, name, true).await,
         Command::Disable { name } => switch(client, name, false).await,
+        Command::Stop { .. } => {
+            client.post("/api/v1/skills/stop", &json!({})).await?;
+            line(
+                "Every skill is stopped, and none begins. `nexflow skill start --all` lets them run again.",
+            )
+        }
+        Command::Start { .. } => {
+            client.post("/api/v1/skills/start", &json!({})).await?;
+            line("Skills run again.")
+        }
         Command::New(_) | Command::Validate { .. } | Command::Test { .. } => Ok(()),
     }
 }

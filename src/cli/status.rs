@@ -44,8 +44,10 @@ pub(super) async fn run(setup: &Setup, json: bool) -> Result<()> {
     ))?;
     let skills = report.get("skills").unwrap_or(&Value::Null);
     let count = |key| skills.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let stopped = skills.get("stopped").is_some_and(|s| !s.is_null());
+    let stopped = if stopped { ", all stopped" } else { "" };
     line(&format!(
-        "Skills:      {} of {} can be used",
+        "Skills:      {} of {} can be used{stopped}",
         count("available"),
         count("total")
     ))?;

@@ -126,7 +126,7 @@ pub(super) fn program(dir: &Path, rel: &str) -> Result<PathBuf, String> {
 }
 
 /// A program by its name. Version managers' shims come last: they need what a sandbox has not.
-fn which(name: &str, path_env: &str) -> Option<PathBuf> {
+pub(super) fn which(name: &str, path_env: &str) -> Option<PathBuf> {
     let runs = |path: &PathBuf| {
         path.metadata()
             .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)

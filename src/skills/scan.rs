@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Config, Skill, State, available, folder, manifest,
+    Config, Skill, State, available, folder, manifest, needs,
     permission::{self, Permission},
     shipped,
 };
@@ -173,6 +173,7 @@ fn empty(name: String, dir: PathBuf) -> Skill {
         runtime: None,
         interpreter: None,
         binaries: Vec::new(),
+        needs: Vec::new(),
         files: Vec::new(),
         missing: None,
         broken: None,
@@ -208,6 +209,7 @@ fn fill(
     }
     skill.manifest = document.manifest;
     let found = available::look(&skill.manifest, &skill.dir, config, path_env)?;
+    skill.needs = needs::needs(&skill.manifest, config, path_env);
     skill.runtime = found.runtime;
     skill.interpreter = found.interpreter;
     skill.binaries = found.binaries;

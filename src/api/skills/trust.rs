@@ -1,5 +1,7 @@
 //! What a person decides about a skill, and what they look at first.
 
+use std::time::Duration;
+
 use axum::{Json as Answer, extract::State, http::StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,12 +16,20 @@ use super::{
 };
 use crate::{
     skills::{
-        Skill,
+        audit::audit,
         catalog::{Catalog, Refusal, Wish},
         difference::{self, Difference},
+        run::Stopped,
     },
-    store::{audit, skills as rows, users::Role},
+    store::{
+        audit::{Entry, append},
+        skills as rows,
+        users::Role,
+    },
 };
+
+/// How far back runs and connections are counted.
+const DAYS: u32 = 30;
 
 #[derive(Deserialize)]
 pub(in crate::api) struct Change {
@@ -74,9 +84,9 @@ pub(in crate::api) async fn change(
             rows::keep_files(tx, &record.name, &files)?;
         }
         let (actor, action) = (caller.name, "skill.change".to_owned());
-        audit::append(
+        append(
             tx,
-            &audit::Entry {
+            &Entry {
                 at: now,
                 actor,
                 action,
@@ -130,7 +140,9 @@ pub(in crate::api) async fn diff(
         // It changed since the catalogue was read: what it asks for may be different as well.
         catalog.load();
         let skill = catalog.get(&name).ok_or("it is gone")?;
-        let again = |skill: &Skill| difference::difference(skill, record.as_ref(), Vec::new());
+        let again = |skill: &crate::skills::Skill| {
+            difference::difference(skill, record.as_ref(), Vec::new())
+        };
         Ok(Difference {
             permissions: again(&skill)?.permissions,
             state: skill.state,
@@ -142,4 +154,87 @@ pub(in crate::api) async fn diff(
     found
         .map(Answer)
         .map_err(|e: String| ApiError::new(StatusCode::CONFLICT, "SKILL_NOT_READABLE", e))
+}
+
+/// What is known about it: what it asks for and got, its runs, where it went, its odd files.
+pub(in crate::api) async fn report(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> ApiResult<Answer<Value>> {
+    caller.need(Role::Owner)?;
+    let skill = find(&app, &name)?;
+    let record = app.agent.parts().kit.catalog.record(&name);
+    let since = app.clock().now().minus(DAYS * Duration::from_hours(24));
+    let read = app.store().read(move |c| {
+        let (runs, reached) = (
+            rows::runs(c, &name, since)?,
+            rows::reached(c, &name, since)?,
+        );
+        Ok((runs, reached))
+    });
+    let (runs, reached) = read.await?;
+    let look = move || {
+        // What cannot be read is broken, and says why.
+        let files = skill.copy().map(|(_, files)| files).unwrap_or_default();
+        audit(&skill, record.as_ref(), &files)
+    };
+    let found = tokio::task::spawn_blocking(look).await;
+    let mut found = found.map_err(|e| ApiError::bad(e.to_string()))?;
+    if let Some(found) = found.as_object_mut() {
+        found.insert("days".to_owned(), DAYS.into());
+        found.insert("runs".to_owned(), json!(runs));
+        found.insert("network".to_owned(), json!(reached));
+    }
+    Ok(Answer(found))
+}
+
+/// Stops every skill: those that run end at once, and none begins until they are started again.
+pub(in crate::api) async fn stop(
+    State(app): State<App>,
+    caller: Caller,
+) -> ApiResult<Answer<Value>> {
+    let stopped = Stopped {
+        by: caller.name.clone(),
+        at: app.clock().now(),
+    };
+    brake(&app, &caller, Some(stopped)).await
+}
+
+/// Lets skills run again.
+pub(in crate::api) async fn start(
+    State(app): State<App>,
+    caller: Caller,
+) -> ApiResult<Answer<Value>> {
+    brake(&app, &caller, None).await
+}
+
+async fn brake(app: &App, caller: &Caller, stopped: Option<Stopped>) -> ApiResult<Answer<Value>> {
+    caller.need(Role::Owner)?;
+    let brake = app.agent.parts().kit.runner.brake().clone();
+    // What runs ends now, whatever the disk says: the switch that holds is the one in memory.
+    if stopped.is_some() {
+        brake.set(stopped.clone());
+    }
+    let action = if stopped.is_some() {
+        "skill.stop_all"
+    } else {
+        "skill.start_all"
+    };
+    let entry = Entry {
+        at: app.clock().now(),
+        actor: caller.name.clone(),
+        action: action.to_owned(),
+        object: "all skills".to_owned(),
+        detail: json!({}),
+    };
+    let text = stopped.as_ref().map(|s| json!(s).to_string());
+    let write = app.store().write(move |tx| {
+        rows::set_stopped(tx, text.as_deref())?;
+        append(tx, &entry)
+    });
+    write.await?;
+    tracing::warn!(by = caller.name, "{action}");
+    brake.set(stopped.clone());
+    Ok(Answer(json!({ "stopped": stopped })))
 }

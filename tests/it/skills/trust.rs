@@ -191,3 +191,180 @@ async fn a_raw_secret_is_granted_by_name_and_marked() {
     let audit = daemon.owner().get("/api/v1/audit").await.ok();
     assert!(audit.to_string().contains("\"secret:TOKEN\""), "{audit}");
 }
+
+/// How many processes have this word in their command line.
+fn processes(word: &str) -> usize {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    all.filter(|e| {
+        std::fs::read(e.path().join("cmdline")).is_ok_and(|line| {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            line.starts_with("sleep") && line.contains(word)
+        })
+    })
+    .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_emergency_stop_ends_what_runs_and_survives_a_restart() {
+    let mut daemon = Daemon::start().await;
+    let program = "#!/bin/bash\nsleep 3141.59 &\n(setsid sleep 3141.59 &)\nsleep 3141.59\n";
+    write_skill(daemon.folder.path(), "long", "", ("run.sh", program));
+    known(&daemon, "long").await;
+    patch(&daemon, "long", json!({ "trusted": true }))
+        .await
+        .ok();
+    let owner = daemon.owner();
+    let running = owner.clone();
+    let run = async move { running.post("/api/v1/skills/long", json!({})).await.ok() };
+    let stop = async {
+        eventually("three of them sleep", || async {
+            processes("3141.59") == 3
+        })
+        .await;
+        let began = std::time::Instant::now();
+        owner.post("/api/v1/skills/stop", json!({})).await.ok();
+        eventually("none of them sleeps", || async {
+            processes("3141.59") == 0
+        })
+        .await;
+        began.elapsed()
+    };
+    let (done, took) = tokio::join!(run, stop);
+    assert!(took.as_millis() < 500, "{took:?}");
+    assert_eq!(done["status"], "cancelled", "{done}");
+    let error = done["error"].as_str().unwrap();
+    assert!(error.contains("nexflow skill start --all"), "{error}");
+
+    for restarted in [false, true] {
+        let owner = daemon.owner();
+        let refused = owner.post("/api/v1/skills/long", json!({})).await.ok();
+        assert_eq!(refused["status"], "refused", "{refused}");
+        assert!(refused["error"].as_str().unwrap().contains("start --all"));
+        let ready = owner.get("/ready").await;
+        assert_eq!(
+            (ready.status, &ready.json()["checks"]["skills"]),
+            (200, &json!("stopped"))
+        );
+        let status = owner.get("/api/v1/status").await.ok();
+        assert!(status["skills"]["stopped"]["by"].is_string(), "{status}");
+        let metrics = owner.get("/metrics").await.body;
+        assert!(metrics.contains("nexflow_skills_stopped 1"), "{metrics}");
+        let status = daemon.cli_ok(&["status"]).await;
+        assert!(
+            status.contains("all stopped") && status.contains("start --all"),
+            "{status}"
+        );
+        let doctor = daemon.cli(&["doctor"]).await;
+        assert!(crate::support::text(&doctor.stdout).contains("start --all"));
+        if !restarted {
+            daemon.stop().await;
+            daemon.launch().await;
+        }
+    }
+    daemon.cli_ok(&["skill", "start", "--all"]).await;
+    let owner = daemon.owner();
+    assert_eq!(owner.get("/ready").await.json()["checks"]["skills"], "ok");
+    let ran = owner
+        .post(
+            "/api/v1/skills/shell-run",
+            json!({ "input": { "command": "true" } }),
+        )
+        .await
+        .ok();
+    assert_ne!(ran["status"], "refused", "{ran}");
+    let audit = owner.get("/api/v1/audit").await.ok().to_string();
+    for action in ["skill.stop_all", "skill.start_all"] {
+        assert!(audit.contains(action), "{audit}");
+    }
+}
+
+const SAYS: &str = r#"
+import json, os, socket
+s = socket.socket(fileno=int(os.environ["NEXFLOW_ABILITIES_FD"]))
+f = s.makefile("rw")
+answers = []
+def say(text):
+    f.write(json.dumps({"id": 1, "method": "message.send", "params": {"text": text, "chat": "other"}}) + "\n")
+    f.flush()
+    answers.append(json.loads(f.readline()))
+say("half\u001b[31m way \u202ethere tok-1234567890-abcdef")
+say("x" * 4001)
+say(" ")
+for n in range(10):
+    say("n%d" % n)
+print(json.dumps({"errors": [a["error"] for a in answers if "error" in a]}))
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_skill_says_something_in_its_own_session() {
+    let daemon = Daemon::with("skills: { secrets: { TOKEN: tok-1234567890-abcdef } }\n").await;
+    write_skill(
+        daemon.folder.path(),
+        "says",
+        "permissions: ['message:send']\n",
+        ("run.py", SAYS),
+    );
+    known(&daemon, "says").await;
+    patch(&daemon, "says", json!({ "trusted": true }))
+        .await
+        .ok();
+    let mut socket = daemon.socket("new", None).await;
+    socket.say("/run says", "one").await;
+    let frames = socket.all_until("message.completed").await;
+    let first = frames.last().unwrap();
+    assert_eq!(
+        first["text"], "**says:** half way there [secret]",
+        "{frames:?}"
+    );
+    assert!(first.get("turn_id").is_none());
+    let mut said = 1;
+    let answer = loop {
+        let frame = socket.until("message.completed").await;
+        if frame.get("turn_id").is_some() {
+            break frame;
+        }
+        said += 1;
+    };
+    assert_eq!(said, 10, "ten messages a run");
+    let text = answer["text"].as_str().unwrap();
+    for part in ["4001 characters", "nothing to say", "at most 10"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let path = format!("/api/v1/sessions/{}/messages", socket.session);
+    let kept = daemon.owner().get(&path).await.ok();
+    let of_skill = kept["messages"].as_array().unwrap().iter();
+    let of_skill = of_skill.filter(|m| m["text"].as_str().unwrap().starts_with("**says:**"));
+    assert_eq!(of_skill.count(), 10, "{kept}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_is_not_what_was_declared_is_a_failure() {
+    let daemon = Daemon::start().await;
+    let schema = "output_schema: { properties: { list: { type: array, items: { type: integer } } }, required: [list] }\n";
+    write_skill(
+        daemon.folder.path(),
+        "keeps",
+        schema,
+        ("run.sh", "#!/bin/bash\necho '{\"list\": [1, 2]}'\n"),
+    );
+    write_skill(
+        daemon.folder.path(),
+        "breaks",
+        schema,
+        ("run.sh", "#!/bin/bash\necho '{\"list\": [1, \"two\"]}'\n"),
+    );
+    for (name, status) in [("keeps", "ok"), ("breaks", "failed")] {
+        known(&daemon, name).await;
+        patch(&daemon, name, json!({ "trusted": true })).await.ok();
+        let path = format!("/api/v1/skills/{name}");
+        let done = daemon.owner().post(&path, json!({})).await.ok();
+        assert_eq!(done["status"], status, "{done}");
+        if status == "failed" {
+            assert!(
+                done["error"].as_str().unwrap().contains("`list.1`"),
+                "{done}"
+            );
+            assert_eq!(done["output"]["list"][1], "two", "the output is kept");
+        }
+    }
+}
