@@ -5,6 +5,7 @@ use crate::{
     sandbox::{End, Outcome},
     skills::{
         Skill,
+        needs::Need,
         permission::{Grant, Permission},
     },
     types::text::shorten,

@@ -47,7 +47,9 @@ fn came(done: &RunResult) -> Came {
     let said = done.output.to_string();
     match done.status {
         Status::Ok => Came::Ran,
-        _ if error.contains("It lacks: ") => Came::Lacks,
+        _ if error.contains("It lacks: ") || error.contains("needs what is not here: ") => {
+            Came::Lacks
+        }
         Status::Failed
             if error.starts_with("the skill ended with exit code")
                 && !said.contains("Traceback") =>
