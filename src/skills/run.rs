@@ -181,9 +181,9 @@ impl Runner {
     ) -> RunResult {
         let began = Instant::now();
         let stop = cancel.child_token();
-        let attempt = self.attempt(skill, &given, context, &stop);
+        let attempt = Box::pin(self.attempt(skill, &given, context, &stop));
         let pulled = self.inner.brake.pulled();
-        pin_mut!(attempt, pulled);
+        pin_mut!(pulled);
         let (done, stopped) = match select(attempt, pulled).await {
             Either::Left((done, _)) => (done, None),
             Either::Right((stopped, attempt)) => {

@@ -18,13 +18,12 @@ pub(super) async fn run(
     name: Option<&str>,
     json: bool,
 ) -> Result<()> {
-    let names: Vec<String> = match name {
-        Some(name) => vec![name.to_owned()],
-        None => {
-            let all = client.get("/api/v1/skills").await?;
-            let skills = items(&all, "skills").iter();
-            skills.map(|s| field(s, "name").to_owned()).collect()
-        }
+    let names: Vec<String> = if let Some(name) = name {
+        vec![name.to_owned()]
+    } else {
+        let all = client.get("/api/v1/skills").await?;
+        let skills = items(&all, "skills").iter();
+        skills.map(|s| field(s, "name").to_owned()).collect()
     };
     let mut found = Vec::new();
     for name in &names {

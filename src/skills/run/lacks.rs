@@ -26,16 +26,16 @@ pub(super) fn lacks(skill: &Skill, outcome: &Outcome, stderr: &str) -> Option<St
         }
     }
     found.extend(from_end(skill, outcome.end, lines.first().copied()));
-    found.extend(
-        skill
-            .needs
-            .iter()
-            .filter_map(crate::skills::needs::Need::lacking),
-    );
-    if found.is_empty() {
-        return None;
+    let mut said = Vec::new();
+    if !found.is_empty() {
+        said.push(format!("It lacks: {}.", found.join("; ")));
     }
-    Some(format!("It lacks: {}.", found.join("; ")))
+    let needs: Vec<String> = skill.needs.iter().filter_map(Need::lacking).collect();
+    if !needs.is_empty() {
+        let needs = needs.join("; ");
+        said.push(format!("Its SKILL.md needs what is not here: {needs}."));
+    }
+    (!said.is_empty()).then(|| said.join(" "))
 }
 
 /// How a person adds a permission.
