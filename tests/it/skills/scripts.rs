@@ -15,7 +15,7 @@ fn write(folder: &Path, file: &str, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
-fn call(script: &str, args: Value) -> Act {
+fn call(script: &str, args: &[&str]) -> Act {
     let args = json!({ "skill": "notes", "script": script, "args": args, "stdin": "from stdin" });
     Act::Call(vec![("run_skill_script".to_owned(), args)])
 }
@@ -28,15 +28,15 @@ fn told(model: &Model) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_runs_confined_and_says_what_it_lacks() {
     let acts = [
-        call("scripts/show.py", json!(["one two", "--flag"])),
+        call("scripts/show.py", &["one two", "--flag"]),
         Act::Say("done".to_owned()),
-        call("scripts/show.py", json!(["one two", "--flag"])),
+        call("scripts/show.py", &["one two", "--flag"]),
         Act::Say("done".to_owned()),
-        call("scripts/fetch.py", json!([])),
+        call("scripts/fetch.py", &[]),
         Act::Say("done".to_owned()),
-        call("../notes/scripts/show.py", json!([])),
+        call("../notes/scripts/show.py", &[]),
         Act::Say("done".to_owned()),
-        call("scripts/missing.sh", json!([])),
+        call("scripts/missing.sh", &[]),
         Act::Say("done".to_owned()),
     ];
     let model = Model::start(acts).await;

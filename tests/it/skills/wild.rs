@@ -8,6 +8,7 @@ use std::{
 
 use nexflow::skills::{
     State,
+    needs::Need,
     run::{RunResult, Status},
 };
 use tokio_util::sync::CancellationToken;
@@ -73,6 +74,7 @@ struct Counts {
     need: usize,
     unmet: usize,
     scripts: BTreeMap<Came, usize>,
+    lacks: Vec<String>,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,6 +92,9 @@ async fn every_script_of_other_agents_runs_or_says_what_it_lacks() {
             "{name}: {} skills, {} usable, others {:?}; {} say what they need, {} need what is not here; scripts: {:?}",
             counts.skills, counts.usable, counts.other, counts.need, counts.unmet, counts.scripts
         );
+        for line in &counts.lacks {
+            println!("  {line}");
+        }
         assert!(
             counts.usable * 10 >= counts.skills * 9,
             "{name}: {:?}",
@@ -115,7 +120,7 @@ async fn try_all(from: &Path, wrong: &mut Vec<String>) -> Counts {
     for skill in catalog.snapshot().iter() {
         counts.skills += 1;
         counts.need += usize::from(!skill.needs.is_empty());
-        let lacking: Vec<String> = skill.needs.iter().filter_map(|n| n.lacking()).collect();
+        let lacking: Vec<String> = skill.needs.iter().filter_map(Need::lacking).collect();
         counts.unmet += usize::from(!lacking.is_empty());
         if skill.state != State::Trusted {
             assert!(!skill.reason.is_empty(), "{} does not say why", skill.name);
@@ -140,7 +145,9 @@ async fn try_all(from: &Path, wrong: &mut Vec<String>) -> Counts {
             if came == Came::Lacks {
                 let error = done.error.clone().unwrap_or_default();
                 let lacks = error.rsplit('\n').next().unwrap_or_default();
-                println!("  {}: {file}: {lacks}", skill.name);
+                counts
+                    .lacks
+                    .push(format!("{}: {file}: {lacks}", skill.name));
             }
             if came == Came::Neither {
                 let shown: String = format!("{done:?}").chars().take(700).collect();
