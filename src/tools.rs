@@ -3,7 +3,6 @@
 
 mod ability;
 mod instructions;
-mod post;
 mod reminders;
 mod script;
 mod session;

@@ -1,10 +1,14 @@
 //! What the daemon itself can do for a skill that was granted it. The runner has checked the grant.
 
+mod post;
+
 use async_trait::async_trait;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Kit, Scope, post::Outgoing};
+use super::{Kit, Scope};
+use post::Outgoing;
+
 use crate::{
     memory::Memory,
     schedule::{Job, Schedules},

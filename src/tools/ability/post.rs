@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Kit;
 use crate::{
     skills::run::safe,
     store::{
@@ -11,6 +10,7 @@ use crate::{
         outbox::{self, Parcel},
         sessions,
     },
+    tools::{Kit, Post},
     types::{
         Clock, MessageId, Place, Timestamp,
         frame::{Body, UsageInfo},
@@ -26,7 +26,7 @@ const LONGEST: usize = 4000;
 pub(super) struct Outgoing {
     store: Store,
     clock: Clock,
-    post: super::Post,
+    post: Post,
     place: Place,
     skill: String,
     sent: AtomicUsize,
