@@ -146,8 +146,14 @@ fn routes() -> Router<App> {
         .route("/api/v1/skills", get(skills::list))
         .route(
             "/api/v1/skills/{name}",
-            get(skills::show).post(skills::run).patch(skills::change),
+            get(skills::show)
+                .post(skills::run)
+                .patch(skills::trust::change),
         )
+        .route("/api/v1/skills/stop", post(skills::trust::stop))
+        .route("/api/v1/skills/start", post(skills::trust::start))
+        .route("/api/v1/skills/{name}/audit", get(skills::trust::report))
+        .route("/api/v1/skills/{name}/diff", get(skills::trust::diff))
         .route("/api/v1/tasks", get(skills::tasks))
         .route(
             "/api/v1/tasks/{id}",

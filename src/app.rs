@@ -32,7 +32,7 @@ use crate::{
     skills::{self, catalog::Catalog, run::Runner},
     store::{self, Store},
     supervisor::Supervisor,
-    tools::Kit,
+    tools::{Kit, Post},
     types::Clock,
 };
 
@@ -101,11 +101,13 @@ impl Daemon {
         let store = Store::open(&config.database_path(), &bus)?;
         let http = Http::new();
         let sandbox = Sandbox::new(config.skills.sandbox());
-        let kit = kit(config, (&store, &clock), &sandbox).await?;
         let replaceable = Arc::new(ArcSwap::from_pointee(live(config, &http, &clock)));
+        let post = post(&replaceable);
+        let kit = kit(config, (&store, &clock), (&sandbox, post)).await?;
         let facts = Arc::new(Facts {
             replaceable: Arc::clone(&replaceable),
             catalog: kit.catalog.clone(),
+            brake: kit.runner.brake().clone(),
             sandbox,
             runtimes: skills::runtimes(&config.path),
             problems: ArcSwap::from_pointee(loaded.problems.clone()),
@@ -183,11 +185,17 @@ fn live(config: &Config, http: &Http, clock: &Clock) -> Live {
 async fn kit(
     config: &Config,
     (store, clock): (&Store, &Clock),
-    sandbox: &Sandbox,
+    (sandbox, post): (&Sandbox, Post),
 ) -> anyhow::Result<Kit> {
     let catalog = Catalog::new(&config.skills, &config.path);
-    catalog.set_records(store.read(|c| Ok(store::skills::all(c)?)).await?);
+    let known = store.read(|c| Ok((store::skills::all(c)?, store::skills::shipped(c)?)));
+    let (records, history) = known.await?;
+    catalog.set_records(records);
+    catalog.renew(history);
     catalog.load();
+    let (shipped, now) = (catalog.shipped(), clock.now());
+    let remember = store.write(move |tx| store::skills::add_shipped(tx, &shipped, now));
+    remember.await?;
     let workspaces = config.data_dir.join("workspaces");
     private_folder(&workspaces)?;
     Ok(Kit {
@@ -195,10 +203,32 @@ async fn kit(
         clock: clock.clone(),
         memory: Memory::new(store.clone(), clock.clone(), config.memory.clone()),
         schedules: Schedules::new(store.clone(), clock.clone(), &config.scheduler),
-        runner: Runner::new(sandbox.clone(), &config.skills, config.data_dir.clone()),
+        runner: runner(config, store, sandbox).await?,
         catalog,
         workspaces: Arc::new(workspaces),
+        post,
     })
+}
+
+/// Runs skills, unless a person stopped them all before the last restart.
+async fn runner(config: &Config, store: &Store, sandbox: &Sandbox) -> anyhow::Result<Runner> {
+    let runner = Runner::new(sandbox.clone(), &config.skills, config.data_dir.clone());
+    let stopped = store.read(store::skills::stopped).await?;
+    if let Some(text) = stopped {
+        let stopped = serde_json::from_str(&text)
+            .context("the setting `skills.stopped` in the database cannot be read")?;
+        runner.brake().set(Some(stopped));
+    }
+    Ok(runner)
+}
+
+/// How messages of skills leave: as the connectors are configured at that time.
+fn post(replaceable: &Arc<ArcSwap<Live>>) -> Post {
+    let live = Arc::clone(replaceable);
+    Post {
+        reads_session: Arc::new(move |name| live.load().connectors.reads_session(name)),
+        posted: Arc::default(),
+    }
 }
 
 /// A folder that only the daemon's user can open.

@@ -143,7 +143,7 @@ struct Core {
     /// Limits sessions that are answered side by side; first come, first served.
     slots: Arc<Semaphore>,
     /// Something was put in the outbox.
-    posted: Notify,
+    posted: Arc<Notify>,
 }
 
 impl Core {
@@ -162,12 +162,13 @@ impl Orchestrator {
     ) -> crate::store::Result<Self> {
         let prompts = prompt::Prompts::prepare(&parts.data_dir);
         let slots = Arc::new(Semaphore::new(parts.live().turns.max_sessions.max(1)));
+        let posted = Arc::clone(&parts.kit.post.posted);
         let core = Arc::new(Core {
             parts,
             prompts,
             running: Mutex::default(),
             slots,
-            posted: Notify::new(),
+            posted,
         });
         let waiting = recover::after_restart(&core).await?;
         let (lanes, wakes) = lanes::channel();

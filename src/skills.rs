@@ -3,13 +3,17 @@
 //! [`manifest`] reads the file, [`catalog`] knows what there is and what may be used, [`run`] runs
 //! it. Whether content may be used is a person's decision, bound to the hash of the whole folder.
 
+pub mod audit;
 pub mod catalog;
+pub mod difference;
+pub mod explain;
 pub mod manifest;
 pub mod permission;
 pub mod run;
 
 mod available;
 mod folder;
+pub mod needs;
 mod scan;
 mod shipped;
 mod watch;
@@ -27,7 +31,7 @@ use crate::{
 use manifest::{Manifest, Runtime};
 use permission::Permission;
 
-pub use crate::store::skills::Record;
+pub use crate::store::skills::{File, Record};
 
 /// `skills` in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -57,6 +61,9 @@ pub struct Config {
     /// Secrets for skills that ask for them with `secret:NAME`.
     #[serde(skip_serializing)]
     pub secrets: BTreeMap<String, Secret>,
+    /// Permissions that skills get besides those that they ask for, by the name of the skill: for
+    /// skills that were written for other agents and ask for nothing.
+    pub grants: BTreeMap<String, Vec<String>>,
     /// Whether changes of the directory are seen while the daemon runs.
     pub watch: bool,
 }
@@ -75,6 +82,7 @@ impl Default for Config {
             disk_mb: 1024,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            grants: BTreeMap::new(),
             watch: true,
         }
     }
@@ -112,8 +120,8 @@ pub enum State {
     Trusted,
     /// Nobody has decided about it yet.
     Discovered,
-    /// Its content is not what was trusted.
-    Changed,
+    /// Its content is not what was trusted: it does nothing until somebody looked at it.
+    Quarantined,
     /// It was switched off.
     Disabled,
     /// Something that it needs is not there.
@@ -128,7 +136,7 @@ impl State {
         match self {
             Self::Trusted => "trusted",
             Self::Discovered => "discovered",
-            Self::Changed => "changed",
+            Self::Quarantined => "quarantined",
             Self::Disabled => "disabled",
             Self::Unavailable => "unavailable",
             Self::Broken => "broken",
@@ -155,20 +163,27 @@ pub struct Skill {
     pub warnings: Vec<String>,
     /// Whether it came with the program, unchanged.
     pub shipped: bool,
+    /// Whether one of this folder's name comes with the program, and this is not it.
+    pub differs: bool,
     /// SHA-256 of the whole folder.
     pub hash: String,
-    /// What was asked for and granted.
+    /// What was asked for and granted, and what the configuration grants besides.
     pub granted: Vec<Permission>,
+    /// What the configuration grants besides.
+    pub configured: Vec<Permission>,
     /// What interprets it.
     pub runtime: Option<Runtime>,
     /// The interpreter that was found.
     pub interpreter: Option<PathBuf>,
     /// Required programs that were found outside the system's folders.
     pub binaries: Vec<PathBuf>,
+    /// What it says it needs on this machine.
+    pub needs: Vec<needs::Need>,
     files: Vec<String>,
     missing: Option<String>,
     broken: Option<String>,
     validator: Option<Arc<jsonschema::Validator>>,
+    output_validator: Option<Arc<jsonschema::Validator>>,
 }
 
 impl Skill {
@@ -191,21 +206,36 @@ impl Skill {
         if !input.is_object() {
             return Err("the input is not a JSON object".to_owned());
         }
-        let Some(error) = self
-            .validator
-            .as_ref()
-            .and_then(|v| v.iter_errors(input).next())
-        else {
-            return Ok(());
-        };
-        let at = error.instance_path().to_string();
-        let at = at.trim_start_matches('/').replace('/', ".");
-        let text = shorten(&error.to_string(), 300);
-        if at.is_empty() {
-            Err(format!("input: {text}"))
-        } else {
-            Err(format!("input `{at}`: {text}"))
-        }
+        fits(self.validator.as_deref(), input, "input")
+    }
+
+    /// Whether an output fits the schema that the skill declares for it.
+    ///
+    /// # Errors
+    /// Which property does not, and why.
+    pub fn check_output(&self, output: &Value) -> Result<(), String> {
+        fits(self.output_validator.as_deref(), output, "output")
+    }
+
+    /// Its folder as it is now: its hash and files. Blocks.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn copy(&self) -> Result<(String, Vec<File>), String> {
+        folder::copy(&self.dir)
+    }
+
+    /// The name of its folder.
+    pub fn folder(&self) -> String {
+        let name = self.dir.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
+    /// Names of the secrets whose value it gets, not a stand-in.
+    pub fn raw_secrets(&self) -> Vec<&str> {
+        let raw = self.granted.iter().filter(|p| explain::is_raw(p));
+        raw.filter_map(|p| p.as_str().strip_prefix("secret:"))
+            .collect()
     }
 
     /// As lists and the API show it.
@@ -222,15 +252,34 @@ impl Skill {
             "homepage": m.homepage, "license": m.license,
             "kind": kind, "state": self.state, "reason": self.reason,
             "runtime": self.runtime, "permissions": m.permissions, "granted": self.granted,
+            "raw_secrets": self.raw_secrets(), "configured": self.configured,
             "effects": m.effects, "idempotent": m.idempotent, "confirm": m.confirm,
             "input_schema": self.input_schema(), "output_schema": m.output_schema,
-            "requirements": m.requirements, "metadata": m.metadata, "other": m.other,
-            "path": self.dir, "hash": self.hash, "warnings": self.warnings, "shipped": self.shipped,
+            "needs": self.needs, "requirements": m.requirements, "metadata": m.metadata, "other": m.other,
+            "path": self.dir, "hash": self.hash, "warnings": self.warnings, "shipped": self.shipped, "differs_from_shipped": self.differs,
         })
     }
 
     /// Its files besides SKILL.md, relative to its folder.
     pub fn files(&self) -> Vec<String> {
         self.files.clone()
+    }
+}
+
+fn fits(
+    validator: Option<&jsonschema::Validator>,
+    value: &Value,
+    what: &str,
+) -> Result<(), String> {
+    let Some(error) = validator.and_then(|v| v.iter_errors(value).next()) else {
+        return Ok(());
+    };
+    let at = error.instance_path().to_string();
+    let at = at.trim_start_matches('/').replace('/', ".");
+    let text = shorten(&error.to_string(), 300);
+    if at.is_empty() {
+        Err(format!("{what}: {text}"))
+    } else {
+        Err(format!("{what} `{at}`: {text}"))
     }
 }

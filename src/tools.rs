@@ -4,6 +4,7 @@
 mod ability;
 mod instructions;
 mod reminders;
+mod script;
 mod session;
 mod facts;
 pub mod skill;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -44,6 +45,17 @@ pub struct Kit {
     pub runner: Runner,
     /// Where sessions have their workspaces.
     pub workspaces: Arc<std::path::PathBuf>,
+    /// How messages leave that are no answers.
+    pub post: Post,
+}
+
+/// How messages leave that are no answers: into the session, and through its connector.
+#[derive(Clone)]
+pub struct Post {
+    /// Whether the receivers of a connector read the session itself.
+    pub reads_session: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Wakes whoever delivers.
+    pub posted: Arc<Notify>,
 }
 
 /// In whose name a tool is called.
@@ -126,6 +138,7 @@ pub const KINDS: &[Make] = &[
     reminders::cancel,
     instructions::read,
     instructions::list,
+    script::run,
     session::begin_new,
 ];
 

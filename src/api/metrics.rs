@@ -36,6 +36,7 @@ pub struct Metrics {
     backlog: Gauge,
     undelivered: Gauge,
     dead: Gauge,
+    stopped: Gauge,
     uptime: Gauge<f64, AtomicU64>,
 }
 
@@ -44,6 +45,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("nexflow");
         let (requests, backlog) = (Family::default(), Gauge::default());
         let (undelivered, dead, uptime) = (Gauge::default(), Gauge::default(), Gauge::default());
+        let stopped = Gauge::default();
         registry.register("http_requests", "Requests answered", requests.clone());
         registry.register(
             "inbox_backlog",
@@ -56,6 +58,11 @@ impl Default for Metrics {
             "Answers that could not be delivered",
             dead.clone(),
         );
+        registry.register(
+            "skills_stopped",
+            "1 while a person has stopped all skills",
+            stopped.clone(),
+        );
         registry.register("uptime_seconds", "Time since the start", uptime.clone());
         Self {
             registry: Arc::new(registry),
@@ -63,6 +70,7 @@ impl Default for Metrics {
             backlog,
             undelivered,
             dead,
+            stopped,
             uptime,
         }
     }
@@ -87,6 +95,8 @@ impl Metrics {
         self.backlog.set(number(backlog));
         self.undelivered.set(number(open));
         self.dead.set(number(dead));
+        let stopped = app.agent.parts().kit.runner.brake().stopped();
+        self.stopped.set(i64::from(stopped.is_some()));
         self.uptime
             .set(app.clock().now().since(app.started_at).as_secs_f64());
         Ok(())

@@ -1,5 +1,7 @@
 //! Skills: what there is, running one, trusting one; and their executions.
 
+pub(super) mod trust;
+
 use std::{collections::HashMap, sync::Arc};
 
 use axum::{Json as Answer, extract::State, http::StatusCode};
@@ -15,7 +17,6 @@ use super::{
 use crate::{
     skills::{Skill, State as Standing},
     store::{
-        audit, skills as rows,
         tasks::{self, Task},
         users::Role,
     },
@@ -97,47 +98,6 @@ pub(super) async fn run(
     Ok(Answer(
         json!({ "task_id": id, "status": status, "output": done.detail, "error": error }),
     ))
-}
-
-#[derive(Deserialize)]
-pub(super) struct Change {
-    trusted: Option<bool>,
-    enabled: Option<bool>,
-}
-
-/// Trusts or switches: the permissions that it asks for now, and the content that it has now.
-pub(super) async fn change(
-    State(app): State<App>,
-    caller: Caller,
-    Path(name): Path<String>,
-    Json(wanted): Json<Change>,
-) -> ApiResult<Answer<Value>> {
-    caller.need(Role::Owner)?;
-    let catalog = app.agent.parts().kit.catalog.clone();
-    find(&app, &name)?;
-    let now = app.clock().now();
-    let record = catalog.decide(&name, (wanted.trusted, wanted.enabled), (&caller.name, now));
-    let record = record.map_err(ApiError::invalid)?;
-    let detail = json!({ "trusted": wanted.trusted, "enabled": wanted.enabled,
-                         "hash": record.trusted_hash, "permissions": record.permissions });
-    let object = name.clone();
-    let all = app.store().write(move |tx| {
-        rows::save(tx, &record)?;
-        let (actor, action) = (caller.name, "skill.change".to_owned());
-        audit::append(
-            tx,
-            &audit::Entry {
-                at: now,
-                actor,
-                action,
-                object,
-                detail,
-            },
-        )?;
-        Ok(rows::all(tx)?)
-    });
-    catalog.set_records(all.await?);
-    Ok(Answer(find(&app, &name)?.describe()))
 }
 
 /// Executions, newest first.

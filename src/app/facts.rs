@@ -12,13 +12,14 @@ use crate::{
     orchestrator::{self, Live},
     providers::Condition,
     sandbox::{Mode, Report, Runtime, Sandbox},
-    skills::{State, catalog::Catalog},
+    skills::{State, catalog::Catalog, run::Brake},
 };
 
 /// Knows every part.
 pub struct Facts {
     pub(super) replaceable: Arc<ArcSwap<Live>>,
     pub(super) catalog: Catalog,
+    pub(super) brake: Brake,
     pub(super) sandbox: Sandbox,
     pub(super) runtimes: Vec<Runtime>,
     pub(super) problems: ArcSwap<Vec<Problem>>,
@@ -63,7 +64,8 @@ impl api::DaemonStatus for Facts {
             "providers": providers,
             "sandbox": &*sandbox,
             "connectors": live.connectors.states(),
-            "skills": { "total": skills.len(), "available": usable, "unusable": unusable },
+            "skills": { "total": skills.len(), "available": usable, "unusable": unusable,
+                        "stopped": self.brake.stopped() },
             "warnings": self.warnings(sandbox.mode),
             "config_problems": &**self.problems.load(),
             "data_dir": self.data_dir,
@@ -86,6 +88,7 @@ impl api::DaemonStatus for Facts {
             "runtimes": runtimes(&sandbox),
             "connectors": connectors,
             "provider": live.providers.pick().await.about().name,
+            "skills": if self.brake.stopped().is_some() { "stopped" } else { "ok" },
         })
     }
 }
@@ -98,6 +101,9 @@ impl Facts {
             .iter()
             .map(ToString::to_string)
             .collect();
+        if let Some(stopped) = self.brake.stopped() {
+            warnings.push(format!("No skill runs: {}.", stopped.reason()));
+        }
         match mode {
             Mode::Full => {}
             Mode::Degraded => warnings.push("Skills are confined by less than everything; `nexflow doctor` says what is missing.".to_owned()),

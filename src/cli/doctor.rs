@@ -179,7 +179,10 @@ fn skill(skill: &Value) -> Option<Finding> {
             "mend it; `nexflow skill validate {}` checks it",
             field(skill, "path")
         ),
-        "changed" | "discovered" => format!("`nexflow skill trust {name}` shows what it asks for"),
+        "quarantined" => format!(
+            "`nexflow skill diff {name}` shows what is different; then trust it, or put it back"
+        ),
+        "discovered" => format!("`nexflow skill trust {name}` shows what it asks for"),
         "unavailable" => format!("give it what it needs, or `nexflow skill disable {name}`"),
         _ => return None,
     };

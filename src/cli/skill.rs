@@ -1,7 +1,9 @@
 //! `nexflow skill`: what the agent can do.
 
+mod audit;
 mod new;
 mod test;
+mod trust;
 mod validate;
 
 use std::path::PathBuf;
@@ -12,7 +14,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Setup, ask,
+    Setup,
     client::{self, Client, path},
     out::{self, cell, clean, field, items, line},
     trouble::Trouble,
@@ -85,6 +87,25 @@ pub(super) enum Command {
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
+        /// Give it this secret as it is, not a stand-in that only its host can use
+        #[arg(long, value_name = "NAME")]
+        raw_secret: Vec<String>,
+    },
+    /// What is different since it was trusted, and what it asks for
+    Diff {
+        /// Its name
+        name: String,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// What skills ask for and got, what they did, and what is unusual about their files
+    Audit {
+        /// One; all if absent
+        name: Option<String>,
+        /// For programs
+        #[arg(long)]
+        json: bool,
     },
     /// Use one again
     Enable {
@@ -95,6 +116,18 @@ pub(super) enum Command {
     Disable {
         /// Its name
         name: String,
+    },
+    /// Emergency: end every skill that runs, and let none begin
+    Stop {
+        /// All of them
+        #[arg(long, required = true)]
+        all: bool,
+    },
+    /// Let skills run again after `stop --all`
+    Start {
+        /// All of them
+        #[arg(long, required = true)]
+        all: bool,
     },
 }
 
@@ -124,9 +157,25 @@ async fn speak(setup: &Setup, client: &Client, command: &Command) -> Result<()> 
             };
             execute(client, name, &input, *json).await
         }
-        Command::Trust { name, yes } => trust(setup, client, name, *yes).await,
+        Command::Trust {
+            name,
+            yes,
+            raw_secret,
+        } => trust::trust(setup, client, name, (*yes, raw_secret)).await,
+        Command::Diff { name, json } => trust::diff(setup, client, name, *json).await,
+        Command::Audit { name, json } => audit::run(setup, client, name.as_deref(), *json).await,
         Command::Enable { name } => switch(client, name, true).await,
         Command::Disable { name } => switch(client, name, false).await,
+        Command::Stop { .. } => {
+            client.post("/api/v1/skills/stop", &json!({})).await?;
+            line(
+                "Every skill is stopped, and none begins. `nexflow skill start --all` lets them run again.",
+            )
+        }
+        Command::Start { .. } => {
+            client.post("/api/v1/skills/start", &json!({})).await?;
+            line("Skills run again.")
+        }
         Command::New(_) | Command::Validate { .. } | Command::Test { .. } => Ok(()),
     }
 }
@@ -260,36 +309,6 @@ async fn execute(client: &Client, name: &str, input: &Value, json: bool) -> Resu
             Err(Trouble::new(what).hint(hint).into())
         }
     }
-}
-
-async fn trust(setup: &Setup, client: &Client, name: &str, yes: bool) -> Result<()> {
-    let skill = get(client, name).await?;
-    let asks = items(&skill, "permissions");
-    line(
-        &setup
-            .style
-            .bold(&format!("{name} ({})", clean(field(&skill, "path")))),
-    )?;
-    if asks.is_empty() {
-        line("It asks for nothing: no files but its own workspace's, no network.")?;
-    } else {
-        line("It asks for:")?;
-    }
-    for permission in asks {
-        line(&format!("  {}", clean(&cell(Some(permission)))))?;
-    }
-    let effects = cell(skill.get("effects"));
-    if !effects.is_empty() {
-        line(&format!("It says of itself: {}", clean(&effects)))?;
-    }
-    if !yes && !ask::watched() {
-        let hint = format!("read its files, then: nexflow skill trust {name} --yes");
-        return Err(Trouble::new("nobody is there to answer").hint(hint).into());
-    }
-    if !yes && !ask::yes("Allow it, as it is now?")? {
-        return line("It is not trusted.");
-    }
-    change(client, name, &json!({ "trusted": true })).await
 }
 
 async fn switch(client: &Client, name: &str, enabled: bool) -> Result<()> {

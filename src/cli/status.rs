@@ -42,13 +42,7 @@ pub(super) async fn run(setup: &Setup, json: bool) -> Result<()> {
         "Sandbox:     {}",
         clean(&format!("{mode}. {summary}"))
     ))?;
-    let skills = report.get("skills").unwrap_or(&Value::Null);
-    let count = |key| skills.get(key).and_then(Value::as_u64).unwrap_or_default();
-    line(&format!(
-        "Skills:      {} of {} can be used",
-        count("available"),
-        count("total")
-    ))?;
+    skills(report.get("skills").unwrap_or(&Value::Null))?;
     parts(style, "Provider", items(&report, "providers"))?;
     parts(style, "Connector", items(&report, "connectors"))?;
     let problems = items(&report, "config_problems");
@@ -68,6 +62,18 @@ pub(super) async fn run(setup: &Setup, json: bool) -> Result<()> {
             "{sign} {n} remarks on the configuration; `nexflow doctor` shows them"
         )),
     }
+}
+
+/// How many can be used, and whether somebody stopped them all.
+fn skills(skills: &Value) -> Result<()> {
+    let count = |key| skills.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let stopped = skills.get("stopped").is_some_and(|s| !s.is_null());
+    let stopped = if stopped { ", all stopped" } else { "" };
+    line(&format!(
+        "Skills:      {} of {} can be used{stopped}",
+        count("available"),
+        count("total")
+    ))
 }
 
 /// A warning that is more than the sum of the remarks on the configuration.

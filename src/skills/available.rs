@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Config,
-    manifest::{Manifest, Runtime},
+    manifest::{self, Manifest, Runtime},
 };
 
 /// What was found.
@@ -79,6 +79,32 @@ pub(super) fn look(
     Ok(found)
 }
 
+/// What interprets a script of a skill's folder: which runtime, and its program.
+pub(super) fn script(dir: &Path, rel: &str, path_env: &str) -> Result<(Runtime, PathBuf), String> {
+    let path = program(dir, rel)?;
+    if !path.is_file() {
+        return Err(format!("there is no file `{rel}` in its folder"));
+    }
+    if !readable(dir, &path) {
+        let dir = dir.display();
+        return Err(format!(
+            "other users cannot read `{rel}`; `chmod -R a+rX {dir}` lets them"
+        ));
+    }
+    let runtime = manifest::by_extension(rel).or_else(|| shebang(&path));
+    let runtime = runtime.ok_or_else(|| {
+        format!(
+            "`{rel}` is no script for Bash, Python or Node, by its extension and its first line"
+        )
+    })?;
+    let found = runtime
+        .programs()
+        .iter()
+        .find_map(|name| which(name, path_env));
+    let found = found.ok_or_else(|| format!("{} is not installed", runtime.as_str()))?;
+    Ok((runtime, found))
+}
+
 fn interpreter(runtime: Runtime, path_env: &str, found: &mut Found, missing: &mut Vec<String>) {
     found.interpreter = installed(runtime, path_env);
     if found.interpreter.is_none() {
@@ -103,7 +129,7 @@ pub(super) fn program(dir: &Path, rel: &str) -> Result<PathBuf, String> {
 }
 
 /// A program by its name. Version managers' shims come last: they need what a sandbox has not.
-fn which(name: &str, path_env: &str) -> Option<PathBuf> {
+pub(super) fn which(name: &str, path_env: &str) -> Option<PathBuf> {
     let runs = |path: &PathBuf| {
         path.metadata()
             .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::permission::Permission;
+pub(super) use fields::by_extension;
 
 /// Longest SKILL.md that is read.
 pub const LONGEST: usize = 1 << 20;

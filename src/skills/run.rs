@@ -3,9 +3,11 @@
 //! The input is one JSON object on standard input; the output one on standard output, else it is
 //! wrapped. Descriptor 3 takes progress, descriptor 4 speaks to the daemon ([`Abilities`]).
 
+mod brake;
 mod channels;
 mod folders;
 mod job;
+mod lacks;
 mod output;
 mod programs;
 
@@ -16,7 +18,7 @@ use futures_util::{
     future::{Either, select},
     pin_mut,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout},
@@ -28,7 +30,9 @@ use crate::{
     sandbox::{Job, Mode, Outcome, Sandbox, SandboxError},
     types::Secret,
 };
+pub use brake::{Brake, Stopped};
 use folders::Folders;
+pub use output::safe;
 
 /// How long words on the way may take to arrive once the program has ended.
 const LAG: Duration = Duration::from_millis(200);
@@ -98,6 +102,15 @@ struct Inner {
     sandbox: Sandbox,
     config: Config,
     data: PathBuf,
+    brake: Brake,
+}
+
+/// What a program is started with.
+struct Given {
+    input: Value,
+    arguments: Vec<String>,
+    /// Instead of the input.
+    stdin: Option<String>,
 }
 
 /// Why a skill was not started.
@@ -118,8 +131,14 @@ impl Runner {
                 sandbox,
                 config,
                 data: data_dir,
+                brake: Brake::default(),
             }),
         }
+    }
+
+    /// The emergency stop.
+    pub fn brake(&self) -> &Brake {
+        &self.inner.brake
     }
 
     /// Runs a skill to its end. Dropping the future ends the program, as `cancel` does.
@@ -130,29 +149,72 @@ impl Runner {
         context: RunContext,
         cancel: &CancellationToken,
     ) -> RunResult {
+        let given = Given {
+            input,
+            arguments: Vec::new(),
+            stdin: None,
+        };
+        self.run_with(skill, given, context, cancel).await
+    }
+
+    /// Runs a script of [`super::catalog::Catalog::script`] with arguments, as [`Runner::run`].
+    pub async fn run_script(
+        &self,
+        script: &Skill,
+        (arguments, stdin): (Vec<String>, String),
+        context: RunContext,
+        cancel: &CancellationToken,
+    ) -> RunResult {
+        let given = Given {
+            input: json!({}),
+            arguments,
+            stdin: Some(stdin),
+        };
+        self.run_with(script, given, context, cancel).await
+    }
+
+    async fn run_with(
+        &self,
+        skill: &Skill,
+        given: Given,
+        context: RunContext,
+        cancel: &CancellationToken,
+    ) -> RunResult {
         let began = Instant::now();
-        match self.attempt(skill, &input, context, cancel).await {
-            Ok(result) => result,
-            Err(Stop(status, text)) => RunResult {
-                status,
-                output: Value::Null,
-                error: Some(output::safe(&text)),
-                mode: None,
-                duration: began.elapsed(),
-            },
+        let stop = cancel.child_token();
+        let attempt = Box::pin(self.attempt(skill, &given, context, &stop));
+        let pulled = self.inner.brake.pulled();
+        pin_mut!(pulled);
+        let (done, stopped) = match select(attempt, pulled).await {
+            Either::Left((done, _)) => (done, None),
+            Either::Right((stopped, attempt)) => {
+                stop.cancel();
+                (attempt.await, Some(stopped))
+            }
+        };
+        let mut result = done.unwrap_or_else(|Stop(status, text)| RunResult {
+            status,
+            output: Value::Null,
+            error: Some(safe(&text)),
+            mode: None,
+            duration: began.elapsed(),
+        });
+        if let Some(stopped) = stopped.filter(|_| result.status == Status::Cancelled) {
+            result.error = Some(format!("the skill was stopped: {}", stopped.reason()));
         }
+        result
     }
 
     async fn attempt(
         &self,
         skill: &Skill,
-        input: &Value,
+        given: &Given,
         context: RunContext,
         cancel: &CancellationToken,
     ) -> Result<RunResult, Stop> {
         self.may_run(skill)?;
         skill
-            .check_input(input)
+            .check_input(&given.input)
             .map_err(|text| Stop(Status::Failed, text))?;
         unchanged(skill).await?;
         if self.inner.sandbox.report().await.other_user {
@@ -164,17 +226,36 @@ impl Runner {
             (&self.inner.data, &self.inner.config.directory),
         );
         let folders = folders.map_err(|text| Stop(Status::Refused, text))?;
-        let job = job::job(skill, input, &folders, &self.inner.config);
+        let mut job = job::job(skill, &given.input, &folders, &self.inner.config);
+        job.argv.extend(given.arguments.iter().cloned());
+        if let Some(stdin) = &given.stdin {
+            job.stdin = stdin.clone().into_bytes();
+        }
         let limits = job.limits.clone();
         let outcome = self.follow(skill, job, context, cancel).await?;
         tokio::task::spawn_blocking(move || drop(folders))
             .await
             .ok();
-        Ok(output::result(&outcome, &limits))
+        let mut result = output::result(&outcome, &limits);
+        if given.stdin.is_none() {
+            output::check(skill, &mut result);
+        }
+        if result.status == Status::Failed {
+            let said = output::stderr(&outcome);
+            if let (Some(lacks), Some(error)) =
+                (lacks::lacks(skill, &outcome, &said), &mut result.error)
+            {
+                error.push('\n');
+                error.push_str(&lacks);
+            }
+        }
+        Ok(result)
     }
 
     fn may_run(&self, skill: &Skill) -> Result<(), Stop> {
-        let why = if skill.state != State::Trusted {
+        let why = if let Some(stopped) = self.inner.brake.stopped() {
+            stopped.reason()
+        } else if skill.state != State::Trusted {
             format!("it is {}: {}", skill.state.as_str(), skill.reason)
         } else if !skill.is_executable() {
             "it has instructions to read, nothing to run".to_owned()

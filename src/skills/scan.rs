@@ -8,7 +8,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Config, Skill, State, available, folder, manifest, shipped};
+use super::{
+    Config, Skill, State, available, folder, manifest, needs,
+    permission::{self, Permission},
+    shipped,
+};
 
 /// Deepest folder in which a skill is looked for.
 const DEEPEST: usize = 4;
@@ -162,15 +166,19 @@ fn empty(name: String, dir: PathBuf) -> Skill {
         body: String::new(),
         warnings: Vec::new(),
         shipped: false,
+        differs: false,
         hash: String::new(),
         granted: Vec::new(),
+        configured: Vec::new(),
         runtime: None,
         interpreter: None,
         binaries: Vec::new(),
+        needs: Vec::new(),
         files: Vec::new(),
         missing: None,
         broken: None,
         validator: None,
+        output_validator: None,
     }
 }
 
@@ -182,6 +190,7 @@ fn fill(
 ) -> Result<(), String> {
     let content = folder::read(&skill.dir)?;
     skill.shipped = shipped::is_shipped(&content.hash);
+    skill.differs = !skill.shipped && shipped::has(folder_name);
     skill.hash = content.hash;
     skill.files = content.files;
     let file = file_of(&skill.dir).ok_or("its SKILL.md is gone")?;
@@ -200,16 +209,41 @@ fn fill(
     }
     skill.manifest = document.manifest;
     let found = available::look(&skill.manifest, &skill.dir, config, path_env)?;
+    skill.needs = needs::needs(&skill.manifest, config, path_env);
     skill.runtime = found.runtime;
     skill.interpreter = found.interpreter;
     skill.binaries = found.binaries;
     skill.missing = found.missing;
-    if let Some(schema) = &skill.manifest.input_schema {
-        let validator =
-            jsonschema::validator_for(schema).map_err(|e| format!("input_schema: {e}"))?;
-        skill.validator = Some(Arc::new(validator));
-    }
+    skill.configured = configured(skill, config)?;
+    let (input, output) = (&skill.manifest.input_schema, &skill.manifest.output_schema);
+    skill.validator = validator(input.as_ref(), "input_schema")?;
+    skill.output_validator = validator(output.as_ref(), "output_schema")?;
     Ok(())
+}
+
+fn validator(
+    schema: Option<&serde_json::Value>,
+    key: &str,
+) -> Result<Option<Arc<jsonschema::Validator>>, String> {
+    let made = schema.map(jsonschema::validator_for).transpose();
+    Ok(made.map_err(|e| format!("{key}: {e}"))?.map(Arc::new))
+}
+
+/// What `skills.grants` adds; together with what it asks for it must make sense.
+fn configured(skill: &Skill, config: &Config) -> Result<Vec<Permission>, String> {
+    let Some(more) = config.grants.get(&skill.name) else {
+        return Ok(Vec::new());
+    };
+    let asked = &skill.manifest.permissions;
+    let mut all: Vec<String> = asked.iter().map(Permission::to_string).collect();
+    all.extend(
+        more.iter()
+            .filter(|m| !asked.iter().any(|a| a.as_str() == *m))
+            .cloned(),
+    );
+    let all = permission::parse_all(&all);
+    let all = all.map_err(|e| format!("skills.grants.{}: {e}", skill.name))?;
+    Ok(all.into_iter().skip(asked.len()).collect())
 }
 
 /// At most a little more than is allowed: the parser says that it is too much.

@@ -27,7 +27,7 @@ pub struct Message {
     pub turn: Option<TurnId>,
     /// Who said it.
     pub author: Author,
-    /// `turn` or `reminder`.
+    /// `turn`, `reminder` or `skill`: where it came from.
     pub origin: String,
     /// `ok`, `failed` or `cancelled`.
     pub status: String,

@@ -17,3 +17,10 @@ pub fn set(tx: &Transaction<'_>, key: &str, value: &str) -> Result<()> {
     tx.prepare_cached(sql)?.execute(params![key, value])?;
     Ok(())
 }
+
+/// Forgets a key.
+pub fn remove(tx: &Transaction<'_>, key: &str) -> Result<()> {
+    tx.prepare_cached("DELETE FROM settings WHERE key = ?1")?
+        .execute([key])?;
+    Ok(())
+}

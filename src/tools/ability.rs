@@ -1,10 +1,14 @@
 //! What the daemon itself can do for a skill that was granted it. The runner has checked the grant.
 
+mod post;
+
 use async_trait::async_trait;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{Kit, Scope};
+use post::Outgoing;
+
 use crate::{
     memory::Memory,
     schedule::{Job, Schedules},
@@ -18,11 +22,14 @@ pub(super) struct Abilities {
     memory: Memory,
     place: Place,
     message: Option<MessageId>,
+    outgoing: Outgoing,
 }
 
 impl Abilities {
-    pub(super) fn new(kit: &Kit, scope: &Scope) -> Self {
+    /// For one run of a skill.
+    pub(super) fn new(kit: &Kit, scope: &Scope, skill: &str) -> Self {
         Self {
+            outgoing: Outgoing::new(kit, &scope.place, skill),
             schedules: kit.schedules.clone(),
             memory: kit.memory.clone(),
             place: scope.place.clone(),
@@ -77,6 +84,11 @@ impl crate::skills::run::Abilities for Abilities {
                     .await;
                 kept.map(|fact| json!({ "id": fact.id, "text": fact.text }))
                     .map_err(|e| e.to_string())
+            }
+            "message.send" => {
+                let Text { text } = read(params)?;
+                let sent = self.outgoing.send(&text).await;
+                sent.map(|id| json!({ "id": id }))
             }
             other => Err(format!("`{other}` is not an ability of this version")),
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Done, Kit, Scope, Tool, arguments, strings};
 use crate::{
-    skills::{State, catalog::Catalog},
+    skills::{State, catalog::Catalog, needs::Need},
     types::chat::ToolSpec,
 };
 
@@ -70,6 +70,13 @@ impl Tool for Read {
         let files = skill.files();
         if !files.is_empty() {
             text.push_str(&format!("\n\nFiles of this skill: {}", files.join(", ")));
+        }
+        let lacking: Vec<String> = skill.needs.iter().filter_map(Need::lacking).collect();
+        if !lacking.is_empty() {
+            let lacking = lacking.join("; ");
+            text.push_str(&format!(
+                "\n\n(From Nexflow: this skill says it needs what is not here: {lacking}.)"
+            ));
         }
         Done {
             detail: json!({ "text": text }),

@@ -10,7 +10,7 @@ use super::{Done, Kit, Scope, Tool, ability};
 use crate::{
     skills::{
         Skill, State,
-        run::{RunContext, Status},
+        run::{RunContext, RunResult, Status},
     },
     store::tasks,
     types::{SessionId, TaskId, chat::ToolSpec, frame::CallStatus, text::shorten},
@@ -71,7 +71,7 @@ impl Tool for SkillTool {
 }
 
 /// Where a session's skills work.
-fn workspace(kit: &Kit, session: SessionId) -> PathBuf {
+pub(super) fn workspace(kit: &Kit, session: SessionId) -> PathBuf {
     kit.workspaces.join(session.to_string())
 }
 
@@ -82,18 +82,29 @@ pub async fn run(
     scope: Scope,
     input: Value,
 ) -> crate::store::Result<(TaskId, Done)> {
-    let (id, now) = (TaskId::new(), kit.clock.now());
-    let (name, given) = (skill.name.clone(), input.clone());
-    let belongs = (Some(scope.place.session), scope.turn);
-    kit.store
-        .write(move |tx| tasks::start(tx, id, (&name, &given), belongs, now))
-        .await?;
     let context = RunContext {
         workspace: workspace(kit, scope.place.session),
-        abilities: Some(Arc::new(ability::Abilities::new(kit, &scope))),
+        abilities: Some(Arc::new(ability::Abilities::new(kit, &scope, &skill.name))),
         live: scope.live.clone(),
     };
-    let result = kit.runner.run(skill, input, context, &scope.cancel).await;
+    let run = kit.runner.run(skill, input.clone(), context, &scope.cancel);
+    kept(kit, &skill.name, (&scope, input), run).await
+}
+
+/// Writes an execution before it starts, follows it, and keeps what came of it.
+pub(super) async fn kept(
+    kit: &Kit,
+    skill: &str,
+    (scope, input): (&Scope, Value),
+    run: impl Future<Output = RunResult> + Send,
+) -> crate::store::Result<(TaskId, Done)> {
+    let (id, now) = (TaskId::new(), kit.clock.now());
+    let name = skill.to_owned();
+    let belongs = (Some(scope.place.session), scope.turn);
+    kit.store
+        .write(move |tx| tasks::start(tx, id, (&name, &input), belongs, now))
+        .await?;
+    let result = run.await;
     let status = match result.status {
         Status::Ok => CallStatus::Ok,
         Status::Failed => CallStatus::Failed,

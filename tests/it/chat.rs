@@ -314,7 +314,7 @@ async fn a_skill_dropped_into_the_folder_is_usable_after_trust_without_a_restart
     )
     .unwrap();
     eventually("the change is seen", || async {
-        owner.get("/api/v1/skills/greet").await.ok()["state"] == "changed"
+        owner.get("/api/v1/skills/greet").await.ok()["state"] == "quarantined"
     })
     .await;
     assert_eq!(

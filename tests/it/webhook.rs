@@ -112,6 +112,42 @@ async fn a_message_is_answered_once_however_often_it_comes() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_skill_says_arrives_once_besides_the_answer() {
+    let (url, received) = receiver(0).await;
+    let daemon = with_hook(&url).await;
+    let call = r#"{"id": 1, "method": "message.send", "params": {"text": "half way"}}"#;
+    let program = format!("#!/bin/bash\necho '{call}' >&4\nread -r answer <&4\necho done\n");
+    let asks = "permissions: ['message:send']\n";
+    crate::support::write_skill(daemon.folder.path(), "says", asks, ("run.sh", &program));
+    let owner = daemon.owner();
+    eventually("the skill is known", || async {
+        owner.get("/api/v1/skills/says").await.status == 200
+    })
+    .await;
+    daemon.cli_ok(&["skill", "trust", "says", "--yes"]).await;
+    let body = json!({ "id": "m-1", "user": "ada", "text": "/run says" });
+    post_hook(&daemon, &body, None).await;
+    eventually("word and answer came", || async {
+        received.lock().unwrap().len() >= 2
+    })
+    .await;
+    // Time for a second copy that must not come.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let all = received.lock().unwrap().clone();
+    let said = |(_, a): &&(HeaderMap, Value)| string(a, "text") == "**says:** half way";
+    let words: Vec<_> = all.iter().filter(said).collect();
+    assert_eq!((all.len(), words.len()), (2, 1), "{all:?}");
+    assert_eq!(words[0].1["user"], "ada");
+    assert!(words[0].1["in_reply_to"].is_null());
+    let path = format!(
+        "/api/v1/sessions/{}/messages",
+        string(&words[0].1, "session_id")
+    );
+    let kept = owner.get(&path).await.ok().to_string();
+    assert_eq!(kept.matches("**says:** half way").count(), 1, "{kept}");
+}
+
 #[tokio::test]
 async fn an_answer_that_did_not_arrive_is_sent_again_with_the_same_key() {
     let (url, received) = receiver(1).await;

@@ -198,11 +198,43 @@ const cases = {
     await page.getByTestId('skills-link').click();
     const weather = page.locator('[data-name=weather]');
     await weather.getByTestId('trust').click();
-    await page.getByRole('dialog').getByText('Reach api.open-meteo.com').waitFor();
+    await page.getByRole('dialog').getByText('reaches api.open-meteo.com').waitFor();
+    await page.getByTestId('diff').getByText('SKILL.md').waitFor();
     await page.getByTestId('trust-confirm').click();
     await page.locator('[data-name=weather][data-state=trusted]').getByRole('button', { name: 'Disable weather' }).click();
     await page.locator('[data-name=weather][data-state=disabled]').getByRole('button', { name: 'Enable weather' }).click();
     await page.locator('[data-name=weather][data-state=trusted]').waitFor();
+  },
+
+  async 'shows what is different before a quarantined skill is trusted again'({ open, page }) {
+    await open('/');
+    await page.getByTestId('skills-link').click();
+    const issues = page.locator('[data-name=github-issues]');
+    await issues.getByTestId('trust').click();
+    const dialog = page.getByRole('dialog');
+    const diff = dialog.getByTestId('diff');
+    await diff.locator('.added').filter({ hasText: 'all issues' }).waitFor();
+    assert.equal(await diff.locator('.lines .removed .mark').first().innerText(), '-');
+    await diff.getByText('file → program').waitFor();
+    await dialog.getByText('(granted before)').first().waitFor();
+    await page.setViewportSize(PHONE);
+    const { width } = await dialog.boundingBox();
+    const inner = await dialog.evaluate((d) => d.scrollWidth);
+    assert.ok(width <= PHONE.width && inner <= width, `${inner} in ${width}`);
+    await dialog.getByLabel('Give it the raw value of GITHUB_TOKEN').check();
+    await page.getByTestId('trust-confirm').click();
+    await page.locator('[data-name=github-issues][data-state=trusted]').getByText('raw value of GITHUB_TOKEN').waitFor();
+  },
+
+  async 'stops all skills, says so everywhere, and starts them again'({ open, page }) {
+    await open('/');
+    await page.getByTestId('skills-link').click();
+    await page.getByTestId('stop-all').click();
+    await page.getByTestId('stop-all-confirm').click();
+    await page.getByTestId('stopped-banner').waitFor();
+    await page.getByTestId('start-all').click();
+    await page.getByTestId('stop-all').waitFor();
+    assert.equal(await page.getByTestId('stopped-banner').count(), 0);
   },
 
   async 'remembers the theme'({ open, page }) {
@@ -266,6 +298,7 @@ const cases = {
       await page.getByTestId('trust').first().waitFor();
       await check('skills');
       await page.getByTestId('trust').first().click();
+      await page.getByTestId('diff').waitFor();
       await check('trust dialog');
       await page.keyboard.press('Escape');
       await page.getByRole('button', { name: 'Sign out' }).click();

@@ -119,9 +119,31 @@ export const skills = [
   skill('disk-usage', '💾', 'Tells how full the disks are and which folders are large.', 'trusted', ['shell', 'filesystem:read:/var']),
   skill('web-page', '🌐', 'Fetches a web page and returns its text.', 'trusted', ['network']),
   skill('weather', '🌦️', 'The forecast for a place, for today and the next three days.', 'discovered', ['network:api.open-meteo.com:443', 'env:TZ'], { shipped: false, author: 'Ada' }),
-  skill('github-issues', '🐙', 'Lists, opens and closes issues of a repository.', 'changed', ['network:api.github.com:443', 'secret:GITHUB_TOKEN@api.github.com', 'filesystem:write:~/projects'], { shipped: false, reason: 'run.py changed yesterday at 18:04.' }),
+  skill('github-issues', '🐙', 'Lists, opens and closes issues of a repository.', 'quarantined', ['network:api.github.com:443', 'secret:GITHUB_TOKEN@api.github.com', 'filesystem:write:~/projects'], { shipped: false, reason: 'run.py changed yesterday at 18:04.' }),
   skill('transcribe', '🎙️', 'Turns a recording into text.', 'unavailable', ['filesystem', 'exec:/usr/bin/ffmpeg'], { reason: 'The program ffmpeg is not installed.' }),
   skill('writing-style', '✍️', 'How to write release notes in the style of this project.', 'trusted', [], { kind: 'instruction', runtime: null }),
   skill('notes', '🗒️', 'Keeps short notes and finds them again.', 'disabled', ['filesystem', 'memory:write', 'schedule']),
   skill('old-script', null, 'A script that nobody finished.', 'broken', [], { kind: 'broken', reason: 'SKILL.md, line 3: the value of `permissions` is not a list.' }),
 ];
+
+const asked = (permission, text, risk, change) => ({ permission, text, risk, raw_value: false, change });
+
+/** What is different in a skill, as the daemon tells it. */
+export const differenceOf = (skill) => {
+  const quarantined = skill.state === 'quarantined';
+  const change = quarantined ? 'granted' : 'new';
+  const permissions = skill.permissions.map((p) => {
+    if (p.startsWith('network:')) return asked(p, `reaches ${p.slice(8)} and no other host`, 'what it knows can be sent there', change);
+    if (p.startsWith('secret:')) return asked(p, 'may use a secret in requests to one host, without seeing its value', 'whoever controls that host acts with this secret', change);
+    if (p.startsWith('filesystem:write:~')) return asked(p, 'reads, changes and deletes files outside the workspace', 'changes files outside the workspace', 'new');
+    return asked(p, `has ${p}`, '', change);
+  });
+  const file = (path, change, diff, mode = { before: 'file', now: 'file' }) => ({ path, change, mode, size: { before: change === 'added' ? null : 120, now: change === 'removed' ? null : 140 }, diff, cut: false });
+  const files = quarantined
+    ? [
+        file('run.py', 'changed', '@@ -1,3 +1,4 @@\n import os\n-print("issues")\n+print("all issues")\n+print("⟨U+202E⟩")\n', { before: 'file', now: 'program' }),
+        file('notes.txt', 'removed', '@@ -1 +0,0 @@\n-old\n'),
+      ]
+    : [file('SKILL.md', 'added', `@@ -0,0 +1,2 @@\n+name: ${skill.name}\n+description: …\n`, { before: null, now: 'file' })];
+  return { name: skill.name, state: skill.state, hash: `hash of ${skill.name}`, against: quarantined ? 'trusted' : 'nothing', files, same: 1, permissions };
+};

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { answerTo } from './agent.mjs';
-import { seedSessions, skills } from './data.mjs';
+import { differenceOf, seedSessions, skills } from './data.mjs';
 
 export class Store {
   constructor(settings) {
@@ -125,7 +125,7 @@ export class Store {
           ? { mode: 'full', summary: 'Namespaces, Landlock and seccomp hold.', weaker: [], fix: [] }
           : { mode: sandbox, summary: 'Skills run with one lock instead of two.', weaker: ['Paths outside the workspace can be seen, not read'], fix: ['Allow user namespaces: sysctl kernel.unprivileged_userns_clone=1'] },
       connectors: [{ name: 'web', state: 'ok', detail: '' }],
-      skills: { total: this.skills.length, available: this.skills.filter((s) => s.state === 'trusted').length },
+      skills: { total: this.skills.length, available: this.skills.filter((s) => s.state === 'trusted').length, stopped: this.stopped ?? null },
       warnings: [],
       user: { id: 'u1', name: 'owner', role: 'owner' },
     };
@@ -139,7 +139,7 @@ export class Store {
   api(method, path, query, body) {
     const [, family, name, tail] = path.split('/').map(decodeURIComponent);
     if (family === 'status') return { body: this.status() };
-    if (family === 'skills') return this.#skills(method, name, body);
+    if (family === 'skills') return this.#skills(method, name, tail, body);
     if (family !== 'sessions') return null;
     if (!name) return { body: this.#list(query.get('q') ?? '') };
     const session = this.sessions.get(name);
@@ -165,11 +165,17 @@ export class Store {
     return { messages: session.messages.slice(from, upTo), seq: session.seq, next_cursor: from > 0 ? session.messages[from].id : null };
   }
 
-  #skills(method, name, body) {
+  #skills(method, name, tail, body) {
     if (!name) return { body: { skills: this.skills } };
+    if (method === 'POST' && (name === 'stop' || name === 'start')) {
+      this.stopped = name === 'stop' ? { by: 'owner', at: new Date().toISOString() } : null;
+      return { body: { stopped: this.stopped } };
+    }
     const skill = this.skills.find((s) => s.name === name);
+    if (skill && tail === 'diff') return { body: differenceOf(skill) };
+    if (body?.hash && body.hash !== `hash of ${name}`) return { status: 409, body: { error: { code: 'SKILL_CHANGED', message: `The files of ${name} changed.` } } };
     if (!skill || method !== 'PATCH') return skill ? { body: skill } : null;
-    if (body.trusted) Object.assign(skill, { state: 'trusted', reason: null });
+    if (body.trusted) Object.assign(skill, { state: 'trusted', reason: null, raw_secrets: body.raw_secrets ?? [] });
     if (body.enabled === false) skill.state = 'disabled';
     if (body.enabled === true) skill.state = 'trusted';
     return { body: skill };

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { boundSecret, changeText, diffLines } from '../src/lib/diff';
 import { bytes, duration, relativeTime, usageText } from '../src/lib/format';
 import { uuid } from '../src/lib/ids';
 import * as outbox from '../src/lib/outbox';
@@ -104,5 +105,33 @@ describe('numbers and times', () => {
   it('name tokens and cost', () => {
     expect(usageText({ input_tokens: 1204, output_tokens: 31, cost_usd: 0.0041, estimated: true })).toBe('about 1,204 in, 31 out, $0.0041');
     expect(usageText({ input_tokens: 0, output_tokens: 0, cost_usd: 0, estimated: false })).toBe('');
+  });
+});
+
+describe('a difference', () => {
+  it('is lines with their signs', () => {
+    const lines = diffLines('@@ -1 +1 @@\n same\n-old\n+new\n\\ No newline at end of file\n');
+    expect(lines.map((l) => [l.kind, l.sign, l.text])).toEqual([
+      ['place', '', '@@ -1 +1 @@'],
+      ['same', ' ', 'same'],
+      ['removed', '-', 'old'],
+      ['added', '+', 'new'],
+      ['place', '', '\\ No newline at end of file'],
+    ]);
+    expect(diffLines('')).toEqual([]);
+  });
+
+  it('says what happened to a file', () => {
+    const file = { path: 'x', change: 'changed' as const, size: { before: 10, now: 20 }, mode: { before: 'file' as const, now: 'program' as const }, diff: null, cut: false };
+    expect(changeText(file)).toBe(`changed, ${bytes(10)} → ${bytes(20)}, file → program`);
+    const added = { ...file, change: 'added' as const, size: { before: null, now: 20 }, mode: { before: null, now: 'link' as const } };
+    expect(changeText(added)).toBe(`added, ${bytes(20)}, link`);
+  });
+
+  it('offers the value of a secret only where a stand-in is asked for', () => {
+    const asked = (permission: string) => ({ permission, text: '', risk: '', raw_value: false, change: 'new' as const });
+    expect(boundSecret(asked('secret:TOKEN@api.example.org'))).toBe('TOKEN');
+    expect(boundSecret(asked('secret:TOKEN'))).toBeNull();
+    expect(boundSecret(asked('network:api.example.org:443'))).toBeNull();
   });
 });

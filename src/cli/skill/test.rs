@@ -47,6 +47,7 @@ pub(super) async fn run(setup: &Setup, place: &Path, yes: bool, json: bool) -> R
         return Err(Trouble::new(what).hint(hint).into());
     }
     let skill = allowed(setup, (&catalog, skill), yes).await?;
+    not_stopped(setup).await?;
     let bench = Bench::new(&config, &skill)?;
     let mut results = Vec::new();
     let mut failed = 0;
@@ -121,6 +122,20 @@ async fn allowed(
         Some(skill) if skill.state == State::Trusted => Ok(skill),
         Some(skill) => Err(Trouble::new(&skill.reason).into()),
         None => Err(Trouble::new("the skill changed meanwhile").into()),
+    }
+}
+
+/// The emergency stop is for these runs as well.
+async fn not_stopped(setup: &Setup) -> Result<()> {
+    let status = client::with(setup, async |client| client.get("/api/v1/status").await).await?;
+    let stopped = status.pointer("/skills/stopped").filter(|s| !s.is_null());
+    match stopped {
+        None => Ok(()),
+        Some(stopped) => {
+            let what = format!("{} stopped all skills", clean(field(stopped, "by")));
+            let hint = "`nexflow skill start --all` lets them run again";
+            Err(Trouble::new(what).hint(hint).into())
+        }
     }
 }
 

@@ -14,7 +14,12 @@ use crate::{
         out::{self, Level, Style, clean, line},
         trouble::Trouble,
     },
-    skills::{self, Skill, State, catalog::Catalog},
+    skills::{
+        self, Skill, State, audit,
+        catalog::Catalog,
+        explain::{Words, explain},
+        needs::Need,
+    },
 };
 
 /// What is to be said about a skill.
@@ -26,6 +31,8 @@ pub(super) struct Review {
     pub(super) mistakes: Vec<String>,
     /// What is odd, or missing on this machine.
     remarks: Vec<String>,
+    /// What it asks for, in words.
+    permissions: Vec<Words>,
 }
 
 /// Looks, and fails if there is a mistake.
@@ -57,6 +64,14 @@ fn show(style: Style, review: &Review) -> Result<()> {
         style.mark(level, level.sign()),
         clean(head.trim_end())
     ))?;
+    for asked in &review.permissions {
+        let risk = match asked.risk.as_str() {
+            "" => String::new(),
+            risk => format!(" ({risk})"),
+        };
+        let (permission, text) = (&asked.permission, &asked.text);
+        line(&clean(&format!("  asks for {permission}: it {text}{risk}")))?;
+    }
     let mistakes = review.mistakes.iter().map(|text| (Level::Bad, text));
     let remarks = review.remarks.iter().map(|text| (Level::Weak, text));
     for (level, text) in mistakes.chain(remarks) {
@@ -109,12 +124,19 @@ pub(super) fn review(path: &Path, with: (&skills::Config, &str)) -> Result<Vec<R
         if let Err(error) = case::all(&skill.dir) {
             mistakes.push(format!("{error:#}"));
         }
+        let lacking = skill.needs.iter().filter_map(Need::lacking);
+        remarks.extend(lacking.map(|what| format!("it needs {what}")));
+        let (_, files) = skill.copy().unwrap_or_default();
+        let odd = audit::odd(skill, &files);
+        remarks.extend(odd.iter().map(|o| format!("{}: {}", o.path, o.what)));
+        let permissions = skill.manifest.permissions.iter().map(explain).collect();
         let path = skill.dir.display().to_string();
         Review {
             name: skill.name.clone(),
             path,
             mistakes,
             remarks,
+            permissions,
         }
     };
     Ok(catalog(path, with)?

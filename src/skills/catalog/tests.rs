@@ -76,7 +76,9 @@ fn shipped_skills_are_unpacked_and_trusted() {
     )
     .unwrap();
     catalog.load();
-    assert_eq!(catalog.get(&first.name).unwrap().state, State::Discovered);
+    let edited = catalog.get(&first.name).unwrap();
+    assert_eq!((edited.state, edited.differs), (State::Quarantined, true));
+    assert!(edited.reason.contains("as it came"), "{}", edited.reason);
     let began = Instant::now();
     catalog.load();
     assert!(began.elapsed().as_millis() < 100, "{:?}", began.elapsed());
@@ -96,7 +98,7 @@ fn trust_is_for_content_and_permissions() {
 
     write(dir.path(), "mine/extra.txt", "new");
     catalog.load();
-    assert_eq!(catalog.get("mine").unwrap().state, State::Changed);
+    assert_eq!(catalog.get("mine").unwrap().state, State::Quarantined);
     assert!(catalog.get("mine").unwrap().granted.is_empty());
     fs::remove_file(dir.path().join("skills/mine/extra.txt")).unwrap();
     catalog.load();
@@ -105,7 +107,7 @@ fn trust_is_for_content_and_permissions() {
     let file = dir.path().join("skills/mine/SKILL.md");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     catalog.load();
-    assert_eq!(catalog.get("mine").unwrap().state, State::Changed);
+    assert_eq!(catalog.get("mine").unwrap().state, State::Quarantined);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     catalog.load();
 
@@ -122,6 +124,135 @@ fn trust_is_for_content_and_permissions() {
     assert_eq!(catalog.get("mine").unwrap().state, State::Disabled);
     decide(&catalog, "mine", (Some(false), Some(true)));
     assert_eq!(catalog.get("mine").unwrap().state, State::Discovered);
+}
+
+#[test]
+fn an_old_copy_of_ours_is_renewed_and_an_edited_one_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    catalog(dir.path()).load();
+    let all = catalog(dir.path());
+    all.load();
+    let (old, edited) = (all.snapshot()[0].clone(), all.snapshot()[1].clone());
+    for skill in [&old, &edited] {
+        fs::write(skill.dir.join("note.txt"), "of an earlier version").unwrap();
+    }
+    // As an earlier version would have left it behind, and remembered it.
+    let hash = |skill: &Skill| skill.copy().unwrap().0;
+    let mut history = vec![(old.folder(), hash(&old)), (edited.folder(), hash(&edited))];
+    fs::write(edited.dir.join("note.txt"), "edited").unwrap();
+    history.push(("gone".to_owned(), "0".to_owned()));
+    let later = catalog(dir.path());
+    later.renew(history);
+    later.load();
+    let renewed = later.get(&old.name).unwrap();
+    assert!(renewed.shipped && renewed.hash == old.hash);
+    assert!(!old.dir.join("note.txt").exists());
+    let kept = later.get(&edited.name).unwrap();
+    assert_eq!((kept.state, kept.differs), (State::Quarantined, true));
+    assert!(edited.dir.join("note.txt").exists());
+    let names = fs::read_dir(dir.path().join("skills")).unwrap();
+    let left = names
+        .flatten()
+        .filter(|e| e.file_name().to_string_lossy().starts_with('.'));
+    assert_eq!(left.count(), 0, "copies stay behind");
+}
+
+#[test]
+fn a_stale_look_trusts_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    skill(dir.path(), "mine", "");
+    let catalog = catalog(dir.path());
+    catalog.load();
+    let seen = catalog.get("mine").unwrap().hash.clone();
+    let wish = |hash: &str| Wish {
+        trusted: Some(true),
+        hash: Some(hash.to_owned()),
+        ..Wish::default()
+    };
+    write(dir.path(), "mine/extra.txt", "new");
+    catalog.load();
+    let stale = catalog.decide("mine", wish(&seen), ("me", Timestamp(1)));
+    assert_eq!(stale.unwrap_err(), Refusal::Stale("mine".to_owned()));
+    let now = catalog.get("mine").unwrap().hash.clone();
+    assert!(
+        catalog
+            .decide("mine", wish(&now), ("me", Timestamp(1)))
+            .is_ok()
+    );
+}
+
+#[test]
+fn only_a_secret_that_is_asked_for_is_granted_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let asks = "permissions: ['secret:TOKEN@api.github.com', 'network:api.github.com:443']\n";
+    skill(dir.path(), "mine", asks);
+    let catalog = catalog(dir.path());
+    catalog.load();
+    let wish = |name: &str| Wish {
+        trusted: Some(true),
+        raw_secrets: vec![name.to_owned()],
+        ..Wish::default()
+    };
+    let refused = catalog.decide("mine", wish("OTHER"), ("me", Timestamp(1)));
+    assert!(refused.unwrap_err().to_string().contains("`OTHER`"));
+    decide(&catalog, "mine", (Some(true), None));
+    let granted = |catalog: &Catalog| {
+        let skill = catalog.get("mine").unwrap();
+        let granted = skill.granted.iter().map(ToString::to_string);
+        (granted.collect::<Vec<_>>(), skill.raw_secrets().join(","))
+    };
+    let (all, raw) = granted(&catalog);
+    assert_eq!(
+        (all[0].as_str(), raw.as_str()),
+        ("secret:TOKEN@api.github.com", "")
+    );
+    let record = catalog
+        .decide("mine", wish("TOKEN"), ("me", Timestamp(2)))
+        .unwrap();
+    assert_eq!(record.permissions[0], "secret:TOKEN");
+    // A record that holds more widens nothing else.
+    let mut wide = record.clone();
+    wide.permissions.push("network".to_owned());
+    catalog.set_records(vec![wide]);
+    let (all, raw) = granted(&catalog);
+    assert_eq!(all, ["secret:TOKEN", "network:api.github.com:443"]);
+    assert_eq!(raw, "TOKEN");
+}
+
+#[test]
+fn the_configuration_grants_more_and_nothing_senseless() {
+    let dir = tempfile::tempdir().unwrap();
+    skill(dir.path(), "theirs", "permissions: [schedule]\n");
+    let mut config = Config {
+        directory: dir.path().join("skills"),
+        ..Config::default()
+    };
+    config.grants.insert(
+        "theirs".into(),
+        vec!["filesystem".into(), "schedule".into()],
+    );
+    let catalog = Catalog::new(&config, PATH);
+    catalog.load();
+    assert!(
+        catalog.get("theirs").unwrap().granted.is_empty(),
+        "granted before it is trusted"
+    );
+    decide(&catalog, "theirs", (Some(true), None));
+    let skill = catalog.get("theirs").unwrap();
+    let granted: Vec<&str> = skill.granted.iter().map(Permission::as_str).collect();
+    assert_eq!(granted, ["schedule", "filesystem"]);
+    config
+        .grants
+        .insert("theirs".into(), vec!["everything".into()]);
+    let catalog = Catalog::new(&config, PATH);
+    catalog.load();
+    let broken = catalog.get("theirs").unwrap();
+    assert_eq!(broken.state, State::Broken);
+    assert!(
+        broken.reason.starts_with("skills.grants.theirs"),
+        "{}",
+        broken.reason
+    );
 }
 
 #[test]

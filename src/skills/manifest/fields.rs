@@ -221,7 +221,7 @@ impl Keys<'_> {
 }
 
 /// What interprets a file of this name.
-fn by_extension(name: &str) -> Option<Runtime> {
+pub(in crate::skills) fn by_extension(name: &str) -> Option<Runtime> {
     let (_, extension) = name.rsplit_once('.')?;
     match extension {
         "sh" | "bash" => Some(Runtime::Bash),

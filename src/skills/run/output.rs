@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{RunResult, Status};
 use crate::{
     sandbox::{End, Limits, Outcome, Output},
+    skills::Skill,
     types::{
         secret::mask,
         text::{clean, shorten},
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Text that can be shown: no control sequences, no secrets.
-pub(super) fn safe(text: &str) -> String {
+pub fn safe(text: &str) -> String {
     // Masked once more after cleaning: what was cleaned out may have stood in a secret.
     mask(&clean(&mask(text))).into_owned()
 }
@@ -51,6 +52,25 @@ pub(super) fn result(outcome: &Outcome, limits: &Limits) -> RunResult {
         mode: Some(outcome.mode),
         duration: outcome.elapsed,
     }
+}
+
+/// A skill keeps to the schema of output that it declares, or has failed; its output is kept.
+pub(super) fn check(skill: &Skill, result: &mut RunResult) {
+    if result.status != Status::Ok {
+        return;
+    }
+    if let Err(text) = skill.check_output(&result.output) {
+        result.status = Status::Failed;
+        let text = safe(&text);
+        result.error = Some(format!(
+            "the skill did not keep to its output_schema: {text}"
+        ));
+    }
+}
+
+/// What was said on standard error.
+pub(super) fn stderr(outcome: &Outcome) -> String {
+    safe(&String::from_utf8_lossy(&outcome.stderr.bytes))
 }
 
 /// What a stream holds, with a mark where something was left out.

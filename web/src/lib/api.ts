@@ -1,4 +1,4 @@
-import type { MessagePage, Session, SessionPage, Skill, Status, User } from './types';
+import type { Difference, MessagePage, Session, SessionPage, Skill, SkillChange, Status, User } from './types';
 
 export class ApiError extends Error {
   /** 0 when the daemon could not be reached. */
@@ -62,5 +62,7 @@ export const messages = (id: string, before: string | null = null) =>
   request<MessagePage>('GET', `/sessions/${part(id)}/messages${query({ limit: 60, before })}`);
 
 export const skills = async () => (await request<{ skills: Skill[] }>('GET', '/skills')).skills;
-export const patchSkill = (name: string, change: { trusted?: boolean; enabled?: boolean }) =>
-  request<Skill>('PATCH', `/skills/${part(name)}`, change);
+export const patchSkill = (name: string, change: SkillChange) => request<Skill>('PATCH', `/skills/${part(name)}`, change);
+export const skillDiff = (name: string) => request<Difference>('GET', `/skills/${part(name)}/diff`);
+export const stopSkills = () => request<void>('POST', '/skills/stop', {});
+export const startSkills = () => request<void>('POST', '/skills/start', {});

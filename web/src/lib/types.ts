@@ -6,12 +6,18 @@ export interface User {
   role: 'owner' | 'member' | 'viewer';
 }
 
+/** Who stopped all skills, and when. */
+export interface Stopped {
+  by: string;
+  at: string;
+}
+
 export interface Status {
   version: string;
   uptime_s: number;
   provider: { name: string; model: string; offline: boolean };
   sandbox: { mode: string; summary: string; weaker?: string[]; fix?: string[] };
-  skills: { total: number; available: number };
+  skills: { total: number; available: number; stopped?: Stopped | null };
   warnings?: string[];
   user: User;
 }
@@ -86,7 +92,7 @@ export interface MessagePage {
   next_cursor: string | null;
 }
 
-export type SkillState = 'trusted' | 'discovered' | 'changed' | 'disabled' | 'unavailable' | 'broken';
+export type SkillState = 'trusted' | 'discovered' | 'quarantined' | 'disabled' | 'unavailable' | 'broken';
 
 export interface Skill {
   name: string;
@@ -105,4 +111,48 @@ export interface Skill {
   path?: string;
   warnings?: string[];
   shipped?: boolean;
+  differs_from_shipped?: boolean;
+  hash?: string;
+  raw_secrets?: string[];
+}
+
+export interface Pair<T> {
+  before: T | null;
+  now: T | null;
+}
+
+export interface FileChange {
+  path: string;
+  change: 'added' | 'removed' | 'changed';
+  mode: Pair<'file' | 'program' | 'link'>;
+  size: Pair<number>;
+  diff: string | null;
+  cut: boolean;
+}
+
+export interface AskedPermission {
+  permission: string;
+  text: string;
+  risk: string;
+  raw_value: boolean;
+  change: 'new' | 'granted' | 'gone';
+}
+
+/** What is different in a skill since it was trusted. */
+export interface Difference {
+  name: string;
+  state: SkillState;
+  hash: string;
+  against: 'trusted' | 'shipped' | 'nothing';
+  files: FileChange[];
+  same: number;
+  permissions: AskedPermission[];
+}
+
+export interface SkillChange {
+  trusted?: boolean;
+  enabled?: boolean;
+  /** The content that the person looked at. */
+  hash?: string;
+  raw_secrets?: string[];
 }

@@ -1,5 +1,5 @@
 import * as api from '../lib/api';
-import type { Skill } from '../lib/types';
+import type { Skill, SkillChange } from '../lib/types';
 
 class Skills {
   list = $state.raw<Skill[]>([]);
@@ -17,7 +17,7 @@ class Skills {
     this.loading = false;
   }
 
-  async change(name: string, change: { trusted?: boolean; enabled?: boolean }): Promise<void> {
+  async change(name: string, change: SkillChange): Promise<void> {
     const skill = await api.patchSkill(name, change);
     this.list = this.list.map((s) => (s.name === name ? skill : s));
   }

@@ -1,0 +1,3 @@
+DROP INDEX tasks_skill;
+DROP TABLE shipped_skills;
+DROP TABLE skill_files;
