@@ -2,6 +2,7 @@
 
 mod access;
 mod assets;
+mod audit;
 mod chat;
 mod error;
 mod health;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use access::Door;
+pub use audit::Refusals;
 pub use health::DaemonStatus;
 pub use metrics::Metrics;
 
@@ -78,6 +80,8 @@ pub struct Shared {
     pub log: logging::Handle,
     /// Counters.
     pub metrics: Metrics,
+    /// Refused callers that were noted lately.
+    pub refusals: Refusals,
     /// Settings.
     pub config: Config,
     /// Where people reach the page: with the port that was really taken.
@@ -166,7 +170,9 @@ fn routes() -> Router<App> {
         .route("/api/v1/usage", get(usage::report))
         .route("/api/v1/metrics", get(metrics::json))
         .route("/api/v1/logs", get(logs::recent))
-        .route("/api/v1/audit", get(logs::audit))
+        .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/audit/head", get(audit::head))
+        .route("/api/v1/audit/verify", get(audit::verify))
         .route("/ws/chat/{session}", get(socket::chat))
         .route("/ws/logs", get(logs::watch))
 }

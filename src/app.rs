@@ -127,6 +127,7 @@ impl Daemon {
             status: Arc::clone(&facts) as Arc<dyn api::DaemonStatus>,
             log: logging::start(&config.logging),
             metrics: api::Metrics::default(),
+            refusals: api::Refusals::default(),
             config: config.server.clone(),
             url: url(config, listening),
             started_at,

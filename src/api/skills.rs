@@ -120,20 +120,11 @@ pub(super) async fn change(
     let record = record.map_err(ApiError::invalid)?;
     let detail = json!({ "trusted": wanted.trusted, "enabled": wanted.enabled,
                          "hash": record.trusted_hash, "permissions": record.permissions });
-    let object = name.clone();
+    let deed = caller.deed(now, "skill.change", &name).with(detail);
+    let origin = caller.origin();
     let all = app.store().write(move |tx| {
         rows::save(tx, &record)?;
-        let (actor, action) = (caller.name, "skill.change".to_owned());
-        audit::append(
-            tx,
-            &audit::Entry {
-                at: now,
-                actor,
-                action,
-                object,
-                detail,
-            },
-        )?;
+        audit::append_from(tx, &deed, &origin)?;
         Ok(rows::all(tx)?)
     });
     catalog.set_records(all.await?);
@@ -182,9 +173,13 @@ pub(super) async fn cancel(
     let found = app.store().read(move |c| tasks::get(c, id)).await?;
     let task = found.ok_or_else(|| ApiError::not_found("such task"))?;
     match task.turn_id {
-        Some(turn) => super::chat::stop(&app, &caller, turn)
-            .await
-            .map(|()| StatusCode::ACCEPTED),
+        Some(turn) => {
+            super::chat::stop(&app, &caller, turn).await?;
+            let deed = caller.deed(app.clock().now(), "skill.stop", task.skill);
+            let deed = deed.with(json!({ "task": task.id, "turn": turn }));
+            super::audit::note(&app, deed, caller.origin()).await?;
+            Ok(StatusCode::ACCEPTED)
+        }
         None => Err(ApiError::new(
             StatusCode::CONFLICT,
             "NOT_RUNNING",

@@ -96,6 +96,7 @@ async fn serve_tcp(
 ) -> std::io::Result<()> {
     // Small frames go out at once.
     let tcp = tcp.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(tcp, router)
         .with_graceful_shutdown(cancel.cancelled_owned())
         .await

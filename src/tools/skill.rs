@@ -12,8 +12,12 @@ use crate::{
         Skill, State,
         run::{RunContext, Status},
     },
-    store::tasks,
-    types::{SessionId, TaskId, chat::ToolSpec, frame::CallStatus, text::shorten},
+    store::{
+        Tx,
+        audit::{self, Entry, Origin},
+        tasks, users,
+    },
+    types::{Place, SessionId, TaskId, chat::ToolSpec, frame::CallStatus, text::shorten},
 };
 
 /// A skill that may run.
@@ -75,6 +79,20 @@ fn workspace(kit: &Kit, session: SessionId) -> PathBuf {
     kit.workspaces.join(session.to_string())
 }
 
+/// Notes what was done on somebody's behalf, and where they asked for it.
+fn note(tx: &Tx<'_>, whose: &Place, entry: Entry) -> crate::store::Result<()> {
+    let actor = users::get(tx, whose.user)?.map_or_else(|| whose.user.to_string(), |u| u.name);
+    let to = &whose.address;
+    let from = [&to.connector, &to.account, &to.chat];
+    let from: Vec<&str> = from
+        .into_iter()
+        .map(String::as_str)
+        .filter(|p| !p.is_empty())
+        .collect();
+    let origin = Origin::from(from.join("/"));
+    audit::append_from(tx, &Entry { actor, ..entry }, &origin)
+}
+
 /// Runs a skill and keeps what came of it.
 pub async fn run(
     kit: &Kit,
@@ -85,8 +103,18 @@ pub async fn run(
     let (id, now) = (TaskId::new(), kit.clock.now());
     let (name, given) = (skill.name.clone(), input.clone());
     let belongs = (Some(scope.place.session), scope.turn);
+    let whose = scope.place.clone();
     kit.store
-        .write(move |tx| tasks::start(tx, id, (&name, &given), belongs, now))
+        .write(move |tx| {
+            tasks::start(tx, id, (&name, &given), belongs, now)?;
+            let detail =
+                json!({ "task": id, "turn": belongs.1, "session": belongs.0, "input": given });
+            note(
+                tx,
+                &whose,
+                Entry::new(now, "", "skill.run", &name).with(detail),
+            )
+        })
         .await?;
     let context = RunContext {
         workspace: workspace(kit, scope.place.session),
@@ -107,8 +135,17 @@ pub async fn run(
         sandbox: result.mode.map(|mode| mode.as_str().to_owned()),
     };
     let now = kit.clock.now();
+    let (name, whose) = (skill.name.clone(), scope.place.clone());
     kit.store
-        .write(move |tx| tasks::finish(tx, id, &end, now))
+        .write(move |tx| {
+            tasks::finish(tx, id, &end, now)?;
+            let detail = json!({ "task": id, "outcome": end.status, "error": end.error });
+            note(
+                tx,
+                &whose,
+                Entry::new(now, "", "skill.ended", &name).with(detail),
+            )
+        })
         .await?;
     let text = match &result.error {
         Some(error) if result.output.is_null() => error.clone(),
