@@ -104,6 +104,14 @@ pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     read::load(source, &Environment::of_process())
 }
 
+/// Where a test wants the process to stop (`NEXFLOW_FAILPOINT`).
+#[cfg(feature = "failpoints")]
+pub fn failpoint() -> Option<String> {
+    Environment::of_process()
+        .get("NEXFLOW_FAILPOINT")
+        .map(str::to_owned)
+}
+
 impl Config {
     /// The database file.
     pub fn database_path(&self) -> PathBuf {

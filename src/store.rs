@@ -5,6 +5,7 @@
 //! query a `Connection`: a read cannot write. Nothing outside this folder contains SQL.
 
 pub mod admin;
+pub mod analytics;
 pub mod audit;
 pub mod frames;
 pub mod inbox;

@@ -18,6 +18,10 @@ use crate::{
 };
 
 pub(super) async fn serve(loaded: Loaded, announce: impl FnOnce(&Ready)) -> anyhow::Result<()> {
+    #[cfg(feature = "failpoints")]
+    if let Some(wanted) = crate::config::failpoint() {
+        crate::fail::arm(&wanted).map_err(anyhow::Error::msg)?;
+    }
     logging::start(&loaded.config.logging);
     tell_problems(&loaded);
     let (mut stop, mut interrupt) = (

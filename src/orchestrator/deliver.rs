@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Core;
 use crate::{
     connectors::ConnectorError,
+    fail::{self, Point},
     store::{
         Result, StoreError,
         outbox::{self, Parcel},
@@ -64,7 +65,10 @@ async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
             "it became too old to be of use".to_owned(),
         ))
     } else {
-        send(core, &parcel).await
+        fail::point(Point::OutboxTaken);
+        let sent = send(core, &parcel).await;
+        fail::point(Point::OutboxSent);
+        sent
     };
     let now = core.parts.clock.now();
     let (id, connector) = (parcel.id, parcel.to.connector.clone());
@@ -73,8 +77,14 @@ async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
             tracing::info!(message_id = %id, connector, attempts = parcel.attempts, "delivered");
             core.parts
                 .store
-                .write(move |tx| outbox::delivered(tx, id, receipt.post.as_deref(), now))
-                .await
+                .write(move |tx| {
+                    outbox::delivered(tx, id, receipt.post.as_deref(), now)?;
+                    fail::point(Point::OutboxWritten);
+                    Ok(())
+                })
+                .await?;
+            fail::point(Point::OutboxCommitted);
+            Ok(())
         }
         Err(ConnectorError::Later { reason, after })
             if parcel.attempts < core.parts.live().delivery.max_attempts =>

@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 
 use super::{Done, Kit, Scope, Tool, ability};
 use crate::{
+    fail::{self, Point},
     skills::{
         Skill, State,
         run::{RunContext, Status},
     },
     store::{
         Tx,
+        analytics::{self, About, Event},
         audit::{self, Entry, Origin},
         tasks, users,
     },
@@ -121,7 +123,9 @@ pub async fn run(
         abilities: Some(Arc::new(ability::Abilities::new(kit, &scope))),
         live: scope.live.clone(),
     };
+    fail::point(Point::ToolStarted);
     let result = kit.runner.run(skill, input, context, &scope.cancel).await;
+    fail::point(Point::ToolEnded);
     let status = match result.status {
         Status::Ok => CallStatus::Ok,
         Status::Failed => CallStatus::Failed,
@@ -134,19 +138,25 @@ pub async fn run(
         error: result.error.clone(),
         sandbox: result.mode.map(|mode| mode.as_str().to_owned()),
     };
-    let now = kit.clock.now();
+    let (began, now) = (now, kit.clock.now());
+    let took = u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX);
+    let about = About {
+        session: belongs.0,
+        turn: belongs.1,
+        user: Some(scope.place.user),
+    };
     let (name, whose) = (skill.name.clone(), scope.place.clone());
     kit.store
         .write(move |tx| {
             tasks::finish(tx, id, &end, now)?;
             let detail = json!({ "task": id, "outcome": end.status, "error": end.error });
-            note(
-                tx,
-                &whose,
-                Entry::new(now, "", "skill.ended", &name).with(detail),
-            )
+            let entry = Entry::new(now, "", "skill.ended", &name).with(detail);
+            note(tx, &whose, entry)?;
+            let what = json!({ "skill": name, "outcome": end.status, "duration_ms": took });
+            analytics::record(tx, Event::SkillRun, about, &what, now)
         })
         .await?;
+    fail::point(Point::TaskCommitted);
     let text = match &result.error {
         Some(error) if result.output.is_null() => error.clone(),
         Some(error) => format!("{error}\n{}", result.output),
