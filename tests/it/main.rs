@@ -18,6 +18,7 @@ mod chat;
 mod cli;
 mod config;
 mod doors;
+mod kill;
 mod peers;
 mod providers;
 mod restart;

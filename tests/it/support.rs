@@ -22,6 +22,8 @@ pub struct Daemon {
     pub url: String,
     login: String,
     child: Option<Child>,
+    /// More environment for the daemon itself.
+    pub environment: Vec<(String, String)>,
 }
 
 /// Starts a program.
@@ -54,6 +56,7 @@ impl Daemon {
             url: String::new(),
             login: String::new(),
             child: None,
+            environment: Vec::new(),
         };
         daemon.configure(config);
         daemon.launch().await;
@@ -104,15 +107,28 @@ impl Daemon {
 
     /// Starts (again) on the same folder.
     pub async fn launch(&mut self) {
+        self.begin();
+        self.ready().await;
+    }
+
+    /// Starts the process and waits for nothing.
+    pub fn begin(&mut self) {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.path("log"))
             .unwrap();
-        let out = self.path("out");
         let mut command = self.command(&["run"]);
-        command.stdout(File::create(&out).unwrap()).stderr(log);
+        command
+            .envs(self.environment.iter().cloned())
+            .stdout(File::create(self.path("out")).unwrap())
+            .stderr(log);
         self.child = Some(command.spawn().unwrap());
+    }
+
+    /// Waits until it says that it is ready.
+    async fn ready(&mut self) {
+        let out = self.path("out");
         let began = std::time::Instant::now();
         loop {
             let printed = std::fs::read_to_string(&out).unwrap();
@@ -137,6 +153,17 @@ impl Daemon {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> nix::unistd::Pid {
+        let id = self.child.as_ref().unwrap().id();
+        nix::unistd::Pid::from_raw(i32::try_from(id).unwrap())
+    }
+
+    /// Whether the process ended by itself.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.as_mut().unwrap().try_wait().unwrap()
     }
 
     /// Asks it to stop, and waits.
