@@ -1,6 +1,7 @@
 //! The HTTP and WebSocket interface: the table of contents. Documented in `docs/api.md`.
 
 mod access;
+mod analytics;
 mod assets;
 mod audit;
 mod chat;
@@ -171,6 +172,7 @@ fn routes() -> Router<App> {
         .route("/api/v1/metrics", get(metrics::json))
         .route("/api/v1/logs", get(logs::recent))
         .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/analytics", get(analytics::report))
         .route("/api/v1/audit/head", get(audit::head))
         .route("/api/v1/audit/verify", get(audit::verify))
         .route("/ws/chat/{session}", get(socket::chat))

@@ -99,6 +99,10 @@ impl Daemon {
         private_folder(&config.data_dir)?;
         let bus = Bus::new(clock.clone());
         let store = Store::open(&config.database_path(), &bus)?;
+        let days = config.privacy.days();
+        store
+            .write(move |tx| store::analytics::keep(tx, days, started_at))
+            .await?;
         let http = Http::new();
         let sandbox = sandbox(config);
         let kit = kit(config, (&store, &clock), &sandbox).await?;

@@ -74,6 +74,8 @@ pub struct Config {
     pub scheduler: schedule::Config,
     /// Facts and past messages.
     pub memory: memory::Config,
+    /// Events that are counted.
+    pub privacy: store::analytics::Config,
     /// As it was read, with everything filled in: for `config show`.
     effective: Value,
     /// `PATH`, where interpreters are looked for.

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod analytics;
+pub mod attempts;
 pub mod audit;
 pub mod frames;
 pub mod inbox;

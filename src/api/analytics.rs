@@ -39,7 +39,10 @@ pub(super) async fn report(
     let event = wanted.event.as_deref().map(|name| {
         Event::parse(name).ok_or_else(|| {
             let names: Vec<&str> = Event::ALL.iter().map(|event| event.as_str()).collect();
-            ApiError::invalid(format!("there is no event `{name}`; there are {}", names.join(", ")))
+            ApiError::invalid(format!(
+                "there is no event `{name}`; there are {}",
+                names.join(", ")
+            ))
         })
     });
     let limit = wanted.limit.unwrap_or(100).min(1000);
@@ -57,10 +60,15 @@ pub(super) async fn report(
         ..filter.clone()
     };
     let read = app.store().read(move |c| {
-        Ok((analytics::by_day(c, &counted)?, analytics::list(c, &filter)?))
+        Ok((
+            analytics::by_day(c, &counted)?,
+            analytics::list(c, &filter)?,
+        ))
     });
     let (days, events) = read.await?;
     let more = limit > 0 && events.len() == limit as usize;
     let next = events.last().filter(|_| more).map(|event| event.id);
-    Ok(Answer(json!({ "days": days, "events": events, "next_cursor": next })))
+    Ok(Answer(
+        json!({ "days": days, "events": events, "next_cursor": next }),
+    ))
 }

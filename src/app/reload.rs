@@ -14,7 +14,10 @@ use crate::{
     connectors::Registry,
     logging,
     net::Http,
-    store::audit::{self, Entry, Origin},
+    store::{
+        analytics,
+        audit::{self, Entry, Origin},
+    },
     supervisor::Supervisor,
 };
 
@@ -62,7 +65,7 @@ async fn run(
         };
         group.stop(Duration::from_secs(2)).await;
         let Some(next) = next else { return Ok(()) };
-        apply(&shared, (&next, &facts, &http));
+        apply(&shared, (&next, &facts, &http)).await;
         note_change(&shared, &loaded, &next).await;
         loaded = next;
     }
@@ -97,13 +100,23 @@ fn read(before: &Loaded) -> Option<Loaded> {
     }
 }
 
-fn apply(shared: &Shared, (next, facts, http): (&Loaded, &Facts, &Http)) {
+async fn keep_events(shared: &Shared, days: u32) {
+    let parts = shared.agent.parts();
+    let now = parts.clock.now();
+    let write = parts.store.write(move |tx| analytics::keep(tx, days, now));
+    if let Err(error) = write.await {
+        tracing::error!(%error, "how long events are kept could not be changed");
+    }
+}
+
+async fn apply(shared: &Shared, (next, facts, http): (&Loaded, &Facts, &Http)) {
     logging::start(&next.config.logging);
     let parts = shared.agent.parts();
     parts
         .replaceable
         .store(Arc::new(live(&next.config, http, &parts.clock)));
     facts.problems.store(Arc::new(next.problems.clone()));
+    keep_events(shared, next.config.privacy.days()).await;
     tracing::info!(
         problems = next.problems.len(),
         "the configuration was read again; server, database, skills and scheduler take effect with the next start"

@@ -11,7 +11,7 @@ use crate::{
     connectors::ConnectorError,
     fail::{self, Point},
     store::{
-        Result, StoreError,
+        Result, StoreError, attempts,
         outbox::{self, Parcel},
     },
     types::{Outgoing, Receipt, Timestamp},
@@ -38,7 +38,11 @@ pub(super) async fn run(
         let due = core
             .parts
             .store
-            .write(move |tx| outbox::take_due(tx, now, BATCH))
+            .write(move |tx| {
+                let due = outbox::take_due(tx, now, BATCH)?;
+                attempts::begin(tx, &due, now)?;
+                Ok(due)
+            })
             .await?;
         if !due.is_empty() {
             let deliveries = stream::iter(due).map(|parcel| deliver(&core, parcel));
@@ -79,6 +83,7 @@ async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
                 .store
                 .write(move |tx| {
                     outbox::delivered(tx, id, receipt.post.as_deref(), now)?;
+                    attempts::end(tx, id, now)?;
                     fail::point(Point::OutboxWritten);
                     Ok(())
                 })
@@ -93,7 +98,10 @@ async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
             tracing::warn!(message_id = %id, connector, %reason, wait_ms = wait.as_millis(), "not delivered; trying again");
             core.parts
                 .store
-                .write(move |tx| outbox::retry(tx, id, &reason, now.plus(wait)))
+                .write(move |tx| {
+                    outbox::retry(tx, id, &reason, now.plus(wait))?;
+                    attempts::end(tx, id, now)
+                })
                 .await
         }
         Err(error) => {
@@ -106,7 +114,10 @@ async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
             let why = error.to_string();
             core.parts
                 .store
-                .write(move |tx| outbox::give_up(tx, id, (state, &why), now))
+                .write(move |tx| {
+                    outbox::give_up(tx, id, (state, &why), now)?;
+                    attempts::end(tx, id, now)
+                })
                 .await
         }
     }

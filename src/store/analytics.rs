@@ -2,7 +2,7 @@
 //! this database; nothing sends them anywhere.
 
 use rusqlite::{Connection, Row, Transaction, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Result, row, settings};
@@ -14,6 +14,36 @@ pub const DAYS: u32 = 90;
 const PRUNE: i64 = 512;
 /// The setting that says how long events are kept; `0` keeps none.
 const SETTING: &str = "analytics.days";
+/// `privacy` in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct Config {
+    /// Whether events are counted at all. They never leave this database.
+    pub analytics: bool,
+    /// Days that events are kept.
+    pub analytics_days: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            analytics: true,
+            analytics_days: DAYS,
+        }
+    }
+}
+
+impl Config {
+    /// Days that events are kept; 0 where none are.
+    pub fn days(&self) -> u32 {
+        if self.analytics {
+            self.analytics_days
+        } else {
+            0
+        }
+    }
+}
+
 const DAY: i64 = 24 * 3600 * 1_000_000;
 
 /// What may happen.

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use nexflow::fail::Point;
 use nix::sys::signal::{Signal, kill};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{senders::insist, world::World};
+use crate::support::eventually;
 
 /// How long a boundary may take to be reached.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -103,15 +104,28 @@ async fn through(world: &mut World, (point, n): (Point, usize), pause: bool) {
     while let Some(sent) = sending.join_next().await {
         sent.unwrap();
     }
-    let began = Instant::now();
-    while !shared.receiver.has(&name) {
-        assert!(
-            began.elapsed() < PATIENCE * 3,
-            "{}: no answer",
-            point.name()
-        );
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("its answer arrived and nothing runs", || {
+        at_rest(world, &name)
+    })
+    .await;
+}
+
+/// The next boundary is for the next message alone.
+async fn at_rest(world: &World, name: &str) -> bool {
+    let id = world.shared.accepted.lock().unwrap()[name].0.clone();
+    let owner = world.daemon.owner();
+    let trace = owner
+        .get(&format!("/api/v1/messages/{id}/trace"))
+        .await
+        .ok();
+    let stages = trace["stages"].as_array().unwrap();
+    let delivered = |s: &Value| s["stage"] == "outbox" && s["status"] == "delivered";
+    let sessions = owner.get("/api/v1/sessions").await.ok();
+    let sessions = sessions["sessions"].as_array().unwrap();
+    let waits = owner.get("/api/v1/schedules").await.ok();
+    stages.iter().any(delivered)
+        && sessions.iter().all(|s| s["running"] == false)
+        && waits["schedules"].as_array().unwrap().is_empty()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

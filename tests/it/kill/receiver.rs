@@ -70,6 +70,11 @@ impl Receiver {
         self.inner.got.lock().unwrap().answers.contains_key(name)
     }
 
+    /// Messages that got an answer.
+    pub fn answered(&self) -> usize {
+        self.inner.got.lock().unwrap().answers.len()
+    }
+
     /// From now on everything is taken and confirmed.
     pub fn behave(&self) {
         self.inner.calm.store(true, Ordering::Relaxed);

@@ -129,6 +129,16 @@ impl World {
         tasks
     }
 
+    /// Waits a little for one more answer.
+    pub async fn something_arrives(&self) {
+        let (before, began) = (self.shared.receiver.answered(), Instant::now());
+        while self.shared.receiver.answered() <= before + 1
+            && began.elapsed() < Duration::from_millis(1500)
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// The senders finish the message that they are at: a real sender does not give up on it.
     pub async fn stop_sending(&self, mut tasks: JoinSet<()>) {
         self.shared.stop.store(true, Ordering::Relaxed);
