@@ -112,11 +112,10 @@ async fn take(
         }
     }
     if mood < 0.08 {
-        // Taken, and never confirmed.
+        // Taken, and not confirmed while anybody waits for it.
         while !inner.calm.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        return StatusCode::GATEWAY_TIMEOUT;
     }
     if mood < 0.3 {
         tokio::time::sleep(Duration::from_millis(10)).await;

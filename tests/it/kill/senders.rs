@@ -163,7 +163,7 @@ pub async fn at_a_page(shared: Arc<Shared>, me: usize, mut random: StdRng) {
         }
         // Mostly waits for its answer, sometimes speaks on.
         if random.random_bool(0.8) {
-            let patience = Duration::from_millis(400);
+            let patience = Duration::from_secs(2);
             while let Some(frame) = next(&mut connection, patience).await {
                 if frame["type"] == "message.completed" || frame["type"] == "turn.failed" {
                     break;
