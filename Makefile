@@ -8,13 +8,14 @@ NPM := $(shell command -v npm 2>/dev/null)
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/vite.config.ts web/svelte.config.js -type f 2>/dev/null)
 DEBIAN := chromium git python3 python3-venv nodejs bash
 
-.PHONY: help run build test setup lint unit web-test browser bench fuzz figures clean
+.PHONY: help run build test torture setup lint unit web-test browser bench fuzz figures clean
 
 help:
-	@echo "make run    build and start the daemon with its defaults"
-	@echo "make test   everything that CI runs"
-	@echo "make bench  the benchmarks"
-	@echo "make fuzz   the parsers of what strangers send, FUZZ_SECONDS each"
+	@echo "make run      build and start the daemon with its defaults"
+	@echo "make test     everything that CI runs"
+	@echo "make torture  the kill harness for a long time: KILLS=1000 SEED=..."
+	@echo "make bench    the benchmarks"
+	@echo "make fuzz     the parsers of what strangers send, FUZZ_SECONDS each"
 
 ## Running
 
@@ -75,12 +76,18 @@ web-test: web/dist/index.html
 	cd web && npm run check && npm test
 
 # The daemon's own tests, the page of this tree inside it.
+# With its failpoints: one build for all tests. A release has none.
 unit: web/dist/index.html
-	cargo test --locked
+	cargo test --locked --features failpoints
+
+# Killed a thousand times and more; SEED repeats a run.
+KILLS ?= 1000
+torture: web/dist/index.html
+	NEXFLOW_KILLS=$(KILLS) $(if $(SEED),NEXFLOW_SEED=$(SEED)) cargo test --locked --features failpoints --test it -- kill:: --nocapture --test-threads=1
 
 browser: web/dist/index.html
 	cd web && npm run e2e
-	cargo build --locked --bin nexflow
+	cargo build --locked --features failpoints --bin nexflow
 	node tests/browser/run.mjs
 
 # Whole processes, then what runs for every message.

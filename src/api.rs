@@ -1,7 +1,9 @@
 //! The HTTP and WebSocket interface: the table of contents. Documented in `docs/api.md`.
 
 mod access;
+mod analytics;
 mod assets;
+mod audit;
 mod chat;
 mod error;
 mod health;
@@ -31,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use access::Door;
+pub use audit::Refusals;
 pub use health::DaemonStatus;
 pub use metrics::Metrics;
 
@@ -78,6 +81,8 @@ pub struct Shared {
     pub log: logging::Handle,
     /// Counters.
     pub metrics: Metrics,
+    /// Refused callers that were noted lately.
+    pub refusals: Refusals,
     /// Settings.
     pub config: Config,
     /// Where people reach the page: with the port that was really taken.
@@ -172,7 +177,10 @@ fn routes() -> Router<App> {
         .route("/api/v1/usage", get(usage::report))
         .route("/api/v1/metrics", get(metrics::json))
         .route("/api/v1/logs", get(logs::recent))
-        .route("/api/v1/audit", get(logs::audit))
+        .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/analytics", get(analytics::report))
+        .route("/api/v1/audit/head", get(audit::head))
+        .route("/api/v1/audit/verify", get(audit::verify))
         .route("/ws/chat/{session}", get(socket::chat))
         .route("/ws/logs", get(logs::watch))
 }

@@ -99,6 +99,10 @@ impl Daemon {
         private_folder(&config.data_dir)?;
         let bus = Bus::new(clock.clone());
         let store = Store::open(&config.database_path(), &bus)?;
+        let days = config.privacy.days();
+        store
+            .write(move |tx| store::analytics::keep(tx, days, started_at))
+            .await?;
         let http = Http::new();
         let sandbox = Sandbox::new(config.skills.sandbox());
         let replaceable = Arc::new(ArcSwap::from_pointee(live(config, &http, &clock)));
@@ -131,6 +135,7 @@ impl Daemon {
             status: Arc::clone(&facts) as Arc<dyn api::DaemonStatus>,
             log: logging::start(&config.logging),
             metrics: api::Metrics::default(),
+            refusals: api::Refusals::default(),
             config: config.server.clone(),
             url: url(config, listening),
             started_at,

@@ -5,6 +5,7 @@
 
 mod args;
 mod ask;
+mod audit;
 mod chat;
 mod client;
 mod config;
@@ -110,6 +111,7 @@ async fn speak(setup: &Setup, command: Command) -> Result<()> {
         Command::Schedule(command) => schedule::run(setup, command).await,
         Command::Memory(command) => memory::run(setup, command).await,
         Command::Token(command) => token::run(setup, command).await,
+        Command::Audit(command) => audit::run(setup, command).await,
         Command::Usage(args) => usage::run(setup, args).await,
         Command::Bench { name } => crate::bench::run(name.as_deref()).await,
         _ => run::run(setup).await,

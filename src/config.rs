@@ -74,6 +74,8 @@ pub struct Config {
     pub scheduler: schedule::Config,
     /// Facts and past messages.
     pub memory: memory::Config,
+    /// Events that are counted.
+    pub privacy: store::analytics::Config,
     /// As it was read, with everything filled in: for `config show`.
     effective: Value,
     /// `PATH`, where interpreters are looked for.
@@ -102,6 +104,14 @@ pub struct Llm {
 /// less is a [`Problem`], and that section's default is used.
 pub fn load(source: &Source) -> Result<Loaded, ConfigError> {
     read::load(source, &Environment::of_process())
+}
+
+/// Where a test wants the process to stop (`NEXFLOW_FAILPOINT`).
+#[cfg(feature = "failpoints")]
+pub fn failpoint() -> Option<String> {
+    Environment::of_process()
+        .get("NEXFLOW_FAILPOINT")
+        .map(str::to_owned)
 }
 
 impl Config {

@@ -18,6 +18,7 @@ pub mod types;
 
 // Mechanisms: know nothing of agents.
 pub mod bus;
+pub mod fail;
 pub mod logging;
 pub mod net;
 pub mod sandbox;

@@ -3,6 +3,7 @@
 mod closing;
 mod context;
 mod deliver;
+mod events;
 mod fires;
 mod inbox;
 mod lanes;

@@ -10,15 +10,17 @@ use chrono_tz::Tz;
 use croner::Cron;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 pub use when::{When, WhenError};
 
 use crate::{
     store::{
-        Store, StoreError,
+        Store, StoreError, Tx,
+        audit::{self, Entry, Origin},
         schedules::{self, Kind, Schedule},
+        users,
     },
     types::{Clock, Place, ScheduleId, Timestamp, UserId},
 };
@@ -123,6 +125,7 @@ impl Schedules {
                 return Ok(false);
             }
             schedules::insert(tx, &row)?;
+            note(tx, (&row, "schedule.add"), now)?;
             Ok(true)
         });
         if !written.await? {
@@ -145,9 +148,12 @@ impl Schedules {
             full == wanted || (wanted.len() >= 4 && full.ends_with(&wanted))
         });
         let schedule = found.ok_or_else(|| ScheduleError::Unknown(id.to_owned()))?;
-        let id = schedule.id;
+        let (row, now) = (schedule.clone(), self.clock.now());
         self.store
-            .write(move |tx| schedules::remove(tx, id))
+            .write(move |tx| {
+                schedules::remove(tx, row.id)?;
+                note(tx, (&row, "schedule.remove"), now)
+            })
             .await?;
         self.changed.notify_waiters();
         Ok(schedule)
@@ -168,6 +174,16 @@ impl Schedules {
         }
         Ok(())
     }
+}
+
+/// Notes in the audit on whose behalf a schedule was made or removed. Its text is not kept there.
+fn note(tx: &Tx<'_>, (row, action): (&Schedule, &str), now: Timestamp) -> crate::store::Result<()> {
+    let user = users::get(tx, row.user_id)?;
+    let actor = user.map_or_else(|| row.user_id.to_string(), |user| user.name);
+    let detail =
+        json!({ "kind": row.kind, "skill": row.skill, "cron": row.cron, "next_at": row.next_at });
+    let entry = Entry::new(now, &actor, action, row.id).with(detail);
+    audit::append_from(tx, &entry, &Origin::from(row.address.connector.as_str()))
 }
 
 const LONGEST: Duration = Duration::from_secs(30);

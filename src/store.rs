@@ -5,6 +5,8 @@
 //! query a `Connection`: a read cannot write. Nothing outside this folder contains SQL.
 
 pub mod admin;
+pub mod analytics;
+pub mod attempts;
 pub mod audit;
 pub mod frames;
 pub mod inbox;
@@ -29,6 +31,7 @@ use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use rusqlite::Connection;
@@ -172,7 +175,7 @@ pub fn lock(path: &Path) -> Result<File> {
         .write(true)
         .open(&name)
         .map_err(|e| unusable(&e))?;
-    match file.try_lock() {
+    match try_lock(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Unusable(format!(
             "another nexflow uses the data directory {}; stop it, or choose another directory with --data-dir",
@@ -180,6 +183,22 @@ pub fn lock(path: &Path) -> Result<File> {
         ))),
         Err(TryLockError::Error(e)) => Err(unusable(&e)),
     }
+}
+
+/// Tries for a moment: a process that a killed nexflow was just starting holds its lock until it is a
+/// program of its own, or dead.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "before the database is open nothing else runs"
+)]
+fn try_lock(file: &File) -> std::result::Result<(), TryLockError> {
+    for _ in 0..50 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+            done => return done,
+        }
+    }
+    file.try_lock()
 }
 
 /// Opens the file for writing with the settings that every connection has.
@@ -191,7 +210,7 @@ fn connect(path: &Path) -> Result<Connection> {
 
 /// `FULL`: what was committed survives a power cut.
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(128);
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;

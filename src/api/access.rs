@@ -1,9 +1,12 @@
 //! Who may come in: request ids, `Host` and `Origin`, callers and their roles, headers, the access log.
 
-use std::{net::IpAddr, str::FromStr as _};
+use std::{
+    net::{IpAddr, SocketAddr},
+    str::FromStr as _,
+};
 
 use axum::{
-    extract::{FromRequestParts, Request, State},
+    extract::{ConnectInfo, FromRequestParts, Request, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts, uri::Authority,
     },
@@ -14,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{App, error::ApiError};
+use super::{App, audit, error::ApiError};
 use crate::{
     store::{
         tokens::{self, Kind},
@@ -46,6 +49,8 @@ pub(super) struct Caller {
     pub role: Role,
     /// Through which connector their messages count as coming: `web` or `cli`.
     pub channel: &'static str,
+    /// The address that they call from, over the network.
+    pub peer: Option<IpAddr>,
 }
 
 impl Caller {
@@ -81,6 +86,7 @@ impl FromRequestParts<App> for Caller {
             return Ok(owner(app).await?.1);
         }
         let now = app.clock().now();
+        let peer = peer(&parts.extensions);
         let (kind, secret) = credential(&parts.headers).ok_or_else(|| {
             ApiError::unauthorized(
                 "sign in, or send `Authorization: Bearer TOKEN` (`nexflow token create` makes one)",
@@ -94,6 +100,7 @@ impl FromRequestParts<App> for Caller {
             Ok(users::get(c, token.user_id)?.map(|user| (token, user)))
         });
         let Some((token, user)) = found.await? else {
+            audit::refused(app, peer, "an unknown or ended token").await;
             return Err(ApiError::unauthorized(
                 "this token is not known, was revoked or has expired",
             ));
@@ -112,6 +119,7 @@ impl FromRequestParts<App> for Caller {
             name: user.name,
             role,
             channel: "web",
+            peer,
         })
     }
 }
@@ -128,8 +136,15 @@ pub(super) async fn owner(app: &App) -> Result<(User, Caller), ApiError> {
         name: user.name.clone(),
         role: Role::Owner,
         channel: "cli",
+        peer: None,
     };
     Ok((user, caller))
+}
+
+/// The address that a request comes from.
+pub(super) fn peer(extensions: &http::Extensions) -> Option<IpAddr> {
+    let info = extensions.get::<ConnectInfo<SocketAddr>>();
+    info.map(|ConnectInfo(address)| address.ip().to_canonical())
 }
 
 /// The hash under which a token is stored.

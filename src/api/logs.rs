@@ -1,4 +1,4 @@
-//! The log as it is written, and the audit.
+//! The log as it is written.
 
 use axum::{
     Json as Answer,
@@ -13,7 +13,7 @@ use super::{
     access::Caller,
     error::{ApiResult, Query},
 };
-use crate::store::{audit, users::Role};
+use crate::store::users::Role;
 
 #[derive(Deserialize)]
 pub(super) struct Wanted {
@@ -77,17 +77,4 @@ pub(super) async fn watch(
             }
         }
     }))
-}
-
-/// Who did what, newest first.
-pub(super) async fn audit(
-    State(app): State<App>,
-    caller: Caller,
-    Query(wanted): Query<Wanted>,
-) -> ApiResult<Answer<Value>> {
-    caller.need(Role::Owner)?;
-    let limit = u32::try_from(wanted.limit.unwrap_or(100).min(1000)).unwrap_or(100);
-    Ok(Answer(
-        json!({ "audit": app.store().read(move |c| audit::recent(c, limit)).await? }),
-    ))
 }

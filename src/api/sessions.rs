@@ -80,21 +80,12 @@ pub(super) async fn remove(
     if let Some(turn) = running {
         app.agent.cancel(turn.id);
     }
-    let (now, actor) = (app.clock().now(), caller.name);
+    let now = app.clock().now();
+    let (deed, origin) = (caller.deed(now, "session.delete", id), caller.origin());
     app.store()
         .write(move |tx| {
             sessions::delete(tx, id)?;
-            let (action, object) = ("session.delete".to_owned(), id.to_string());
-            audit::append(
-                tx,
-                &audit::Entry {
-                    at: now,
-                    actor,
-                    action,
-                    object,
-                    detail: json!({}),
-                },
-            )
+            audit::append_from(tx, &deed, &origin)
         })
         .await?;
     // What its skills made goes with it. Links in there are removed, not followed.

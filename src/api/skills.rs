@@ -142,9 +142,13 @@ pub(super) async fn cancel(
     let found = app.store().read(move |c| tasks::get(c, id)).await?;
     let task = found.ok_or_else(|| ApiError::not_found("such task"))?;
     match task.turn_id {
-        Some(turn) => super::chat::stop(&app, &caller, turn)
-            .await
-            .map(|()| StatusCode::ACCEPTED),
+        Some(turn) => {
+            super::chat::stop(&app, &caller, turn).await?;
+            let deed = caller.deed(app.clock().now(), "skill.stop", task.skill);
+            let deed = deed.with(json!({ "task": task.id, "turn": turn }));
+            super::audit::note(&app, deed, caller.origin()).await?;
+            Ok(StatusCode::ACCEPTED)
+        }
         None => Err(ApiError::new(
             StatusCode::CONFLICT,
             "NOT_RUNNING",

@@ -1,11 +1,11 @@
 //! Signing in and out, login links, API tokens.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use axum::{
     Json as Answer,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{Extensions, HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use super::{
     App,
-    access::{COOKIE, Caller, cookie, hash, new_token},
+    access::{COOKIE, Caller, cookie, hash, new_token, peer},
     error::{ApiError, ApiResult, Json, Path},
 };
 use crate::{
     store::{
-        audit,
+        audit::{self, Origin},
         tokens::{self, Kind, Token},
         users::{self, Role},
     },
@@ -37,8 +37,12 @@ pub(super) struct Login {
 }
 
 /// A code or token for a cookie.
-pub(super) async fn login(State(app): State<App>, Json(login): Json<Login>) -> ApiResult<Response> {
-    let now = app.clock().now();
+pub(super) async fn login(
+    State(app): State<App>,
+    extensions: Extensions,
+    Json(login): Json<Login>,
+) -> ApiResult<Response> {
+    let (now, peer) = (app.clock().now(), peer(&extensions));
     let (kind, given) = match (login.code, login.token) {
         (Some(code), None) => (Kind::Link, code),
         (None, Some(token)) => (Kind::Api, token),
@@ -60,9 +64,15 @@ pub(super) async fn login(State(app): State<App>, Json(login): Json<Login>) -> A
             (now, Some(now.plus(SESSION))),
         );
         tokens::insert(tx, Kind::Session, &stored, &row)?;
-        users::get(tx, token.user_id)
+        let user = users::get(tx, token.user_id)?;
+        if let Some(user) = &user {
+            let entry = audit::Entry::new(now, &user.name, "auth.login", token.name);
+            audit::append_from(tx, &entry, &web(peer))?;
+        }
+        Ok(user)
     });
     let Some(user) = signed_in.await? else {
+        super::audit::refused(&app, peer, "a wrong code or token at the login").await;
         return Err(ApiError::unauthorized(
             "this code or token is not valid: a login link works once and for ten minutes; `nexflow init` prints a new one",
         ));
@@ -73,14 +83,22 @@ pub(super) async fn login(State(app): State<App>, Json(login): Json<Login>) -> A
 }
 
 /// Ends the browser's session.
-pub(super) async fn logout(State(app): State<App>, headers: HeaderMap) -> ApiResult<Response> {
-    let now = app.clock().now();
+pub(super) async fn logout(
+    State(app): State<App>,
+    extensions: Extensions,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let (now, peer) = (app.clock().now(), peer(&extensions));
     if let Some(value) = cookie(&headers) {
         let hash = hash(&value);
         app.store()
             .write(move |tx| {
                 if let Some(token) = tokens::find(tx, Kind::Session, &hash, now)? {
                     tokens::remove(tx, token.id)?;
+                    let name = users::get(tx, token.user_id)?.map(|user| user.name);
+                    let actor = name.unwrap_or_default();
+                    let entry = audit::Entry::new(now, &actor, "auth.logout", token.name);
+                    audit::append_from(tx, &entry, &web(peer))?;
                 }
                 Ok(())
             })
@@ -89,6 +107,10 @@ pub(super) async fn logout(State(app): State<App>, headers: HeaderMap) -> ApiRes
     let mut response = StatusCode::NO_CONTENT.into_response();
     set_cookie(&mut response, "", 0);
     Ok(response)
+}
+
+fn web(peer: Option<IpAddr>) -> Origin {
+    Origin::from(peer.map_or_else(|| "web".to_owned(), |ip| format!("web {ip}")))
 }
 
 fn set_cookie(response: &mut Response, value: &str, age: u64) {
@@ -167,22 +189,13 @@ pub(super) async fn create(
         new.role.unwrap_or(Role::Owner),
         (now, None),
     );
-    let (kept, actor) = (token.clone(), caller.name);
+    let detail = json!({ "role": token.role, "id": token.id });
+    let deed = caller.deed(now, "token.create", &token.name).with(detail);
+    let (kept, origin) = (token.clone(), caller.origin());
     app.store()
         .write(move |tx| {
             tokens::insert(tx, Kind::Api, &stored, &kept)?;
-            let detail = json!({ "role": kept.role, "id": kept.id });
-            let action = "token.create".to_owned();
-            audit::append(
-                tx,
-                &audit::Entry {
-                    at: now,
-                    actor,
-                    action,
-                    object: kept.name,
-                    detail,
-                },
-            )
+            audit::append_from(tx, &deed, &origin)
         })
         .await?;
     let body =
@@ -205,21 +218,12 @@ pub(super) async fn revoke(
     Path(id): Path<TokenId>,
 ) -> ApiResult<StatusCode> {
     caller.need(Role::Owner)?;
-    let (now, actor) = (app.clock().now(), caller.name);
+    let now = app.clock().now();
+    let (deed, origin) = (caller.deed(now, "token.revoke", id), caller.origin());
     let gone = app.store().write(move |tx| {
         let gone = tokens::remove(tx, id)?;
-        let (action, object) = ("token.revoke".to_owned(), id.to_string());
         if gone {
-            audit::append(
-                tx,
-                &audit::Entry {
-                    at: now,
-                    actor,
-                    action,
-                    object,
-                    detail: json!({}),
-                },
-            )?;
+            audit::append_from(tx, &deed, &origin)?;
         }
         Ok(gone)
     });

@@ -18,6 +18,10 @@ use crate::{
 };
 
 pub(super) async fn serve(loaded: Loaded, announce: impl FnOnce(&Ready)) -> anyhow::Result<()> {
+    #[cfg(feature = "failpoints")]
+    if let Some(wanted) = crate::config::failpoint() {
+        crate::fail::arm(&wanted).map_err(anyhow::Error::msg)?;
+    }
     logging::start(&loaded.config.logging);
     tell_problems(&loaded);
     let (mut stop, mut interrupt) = (
@@ -96,6 +100,7 @@ async fn serve_tcp(
 ) -> std::io::Result<()> {
     // Small frames go out at once.
     let tcp = tcp.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(tcp, router)
         .with_graceful_shutdown(cancel.cancelled_owned())
         .await

@@ -3,6 +3,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use serde_json::{Map, Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,10 @@ use crate::{
     connectors::Registry,
     logging,
     net::Http,
+    store::{
+        analytics,
+        audit::{self, Entry, Origin},
+    },
     supervisor::Supervisor,
 };
 
@@ -60,7 +65,8 @@ async fn run(
         };
         group.stop(Duration::from_secs(2)).await;
         let Some(next) = next else { return Ok(()) };
-        apply(&shared, (&next, &facts, &http));
+        apply(&shared, (&next, &facts, &http)).await;
+        note_change(&shared, &loaded, &next).await;
         loaded = next;
     }
 }
@@ -94,19 +100,66 @@ fn read(before: &Loaded) -> Option<Loaded> {
     }
 }
 
-fn apply(shared: &Shared, (next, facts, http): (&Loaded, &Facts, &Http)) {
+async fn keep_events(shared: &Shared, days: u32) {
+    let parts = shared.agent.parts();
+    let now = parts.clock.now();
+    let write = parts.store.write(move |tx| analytics::keep(tx, days, now));
+    if let Err(error) = write.await {
+        tracing::error!(%error, "how long events are kept could not be changed");
+    }
+}
+
+async fn apply(shared: &Shared, (next, facts, http): (&Loaded, &Facts, &Http)) {
     logging::start(&next.config.logging);
     let parts = shared.agent.parts();
     parts
         .replaceable
         .store(Arc::new(live(&next.config, http, &parts.clock)));
     facts.problems.store(Arc::new(next.problems.clone()));
+    keep_events(shared, next.config.privacy.days()).await;
     tracing::info!(
         problems = next.problems.len(),
         "the configuration was read again; server, database, skills and scheduler take effect with the next start"
     );
     for problem in &next.problems {
         tracing::warn!("configuration: {problem}");
+    }
+}
+
+/// Which keys changed goes into the audit, not their values.
+async fn note_change(shared: &Shared, before: &Loaded, after: &Loaded) {
+    let mut keys = Vec::new();
+    differences(&before.config.show(), &after.config.show(), ("", &mut keys));
+    let parts = shared.agent.parts();
+    let file = after.file.as_ref().map(|file| file.display().to_string());
+    let entry = Entry::new(parts.clock.now(), "owner", "config.change", "");
+    let entry = entry.with(json!({ "keys": keys, "problems": after.problems.len() }));
+    let origin = Origin::from(file.unwrap_or_default());
+    let write = parts
+        .store
+        .write(move |tx| audit::append_from(tx, &entry, &origin));
+    if let Err(error) = write.await {
+        tracing::error!(%error, "a change of the configuration could not be noted in the audit");
+    }
+}
+
+/// Keys whose values differ.
+fn differences(before: &Value, after: &Value, (path, keys): (&str, &mut Vec<String>)) {
+    let (Value::Object(old), Value::Object(new)) = (before, after) else {
+        if before != after {
+            keys.push(path.to_owned());
+        }
+        return;
+    };
+    let added = new.keys().filter(|key| !old.contains_key(*key));
+    for key in old.keys().chain(added) {
+        let below = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
+        let at = |map: &Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+        differences(&at(old), &at(new), (&below, keys));
     }
 }
 
@@ -124,5 +177,19 @@ async fn changed(file: Option<&Path>, seen: Stamp) {
         if now.is_some() && now != seen {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_keys_are_named_and_their_values_are_not() {
+        let mut keys = Vec::new();
+        let before = json!({ "a": { "b": 1, "c": 2 }, "gone": true });
+        let after = json!({ "a": { "b": 1, "c": 3 }, "new": [] });
+        differences(&before, &after, ("", &mut keys));
+        assert_eq!(keys, ["a.c", "gone", "new"]);
     }
 }

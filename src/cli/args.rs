@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, builder::FalseyValueParser};
 
-use super::{chat, config, db, memory, schedule, session, skill, token, usage};
+use super::{audit, chat, config, db, memory, schedule, session, skill, token, usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -85,6 +85,9 @@ pub(super) enum Command {
     /// API tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Who did what, and whether that is all of it
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// What model calls took and cost
     Usage(usage::Args),
     /// The configuration
@@ -139,6 +142,7 @@ mod tests {
           schedule     Reminders and repeated jobs
           memory       What the agent keeps in mind
           token        API tokens
+          audit        Who did what, and whether that is all of it
           usage        What model calls took and cost
           config       The configuration
           db           The database file

@@ -79,7 +79,7 @@ fn row(style: Style, part: &Part<'_>, end: f64) -> String {
     let took_text = took.map_or_else(String::new, |t| format!("{t:.1} ms"));
     let name = fit(field(stage, "name"), 36);
     let mut text = format!(
-        "{offset:>9.1} ms  {:<6}  {name:<36}  {:<11}  {took_text:>12}  {}",
+        "{offset:>9.1} ms  {:<8}  {name:<36}  {:<11}  {took_text:>12}  {}",
         field(stage, "stage"),
         field(stage, "status"),
         style.dim(&bar(*offset, *took, end)),
@@ -136,10 +136,10 @@ mod tests {
         ]);
         let text = time_line(Style::default(), stages.as_array().unwrap());
         insta::assert_snapshot!(text, @"
-          0.0 ms  inbox   web                                   answered         100.0 ms  ████████████████████████
-         50.0 ms  model   openai/x                              failed            50.0 ms              ████████████
+          0.0 ms  inbox     web                                   answered         100.0 ms  ████████████████████████
+         50.0 ms  model     openai/x                              failed            50.0 ms              ████████████
                   too slow
-        100.0 ms  answer  0198                                  ok                                                ·
+        100.0 ms  answer    0198                                  ok                                                ·
         ");
     }
 }

@@ -15,15 +15,7 @@ use super::{
 };
 
 /// Sections that later versions will read.
-const LATER: &[&str] = &[
-    "auth",
-    "budgets",
-    "agents",
-    "approvals",
-    "mcp",
-    "alerts",
-    "privacy",
-];
+const LATER: &[&str] = &["auth", "budgets", "agents", "approvals", "mcp", "alerts"];
 
 /// What follows from a value that cannot be used.
 const DEFAULT: &str = "so its default is used";
@@ -166,6 +158,7 @@ impl Reader<'_> {
             delivery: self.section("delivery", tree, shown),
             scheduler: self.section("scheduler", tree, shown),
             memory: self.section("memory", tree, shown),
+            privacy: self.section("privacy", tree, shown),
             effective: Value::Null,
             path: String::new(),
         };

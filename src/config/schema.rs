@@ -23,6 +23,7 @@ pub(super) const SECTIONS: &[&str] = &[
     "delivery",
     "scheduler",
     "memory",
+    "privacy",
 ];
 
 /// `nexflow config schema`: for files, in which `${VAR}` may stand for any value.
@@ -130,7 +131,7 @@ pub(super) fn filled() -> Value {
             "approvals": { "type": ["object", "null"] },
             "mcp": { "type": ["object", "null"] },
             "alerts": { "type": ["object", "null", "array"] },
-            "privacy": { "type": ["object", "null"] },
+            "privacy": section("Events that are counted, in this database alone.", of::<store::analytics::Config>()),
         },
         "additionalProperties": false,
     })

@@ -5,29 +5,8 @@ use url::Url;
 
 use crate::types::{
     Secret,
-    secret::{MASKED, mask},
+    secret::{MASKED, mask, telling},
 };
-
-/// Keys whose names end so hold secrets.
-const TELLING: &[&str] = &[
-    "key",
-    "token",
-    "secret",
-    "password",
-    "passwd",
-    "passphrase",
-    "credentials",
-    "authorization",
-];
-
-/// Everything below a key of this name is secret.
-const ALL_BELOW: &str = "secrets";
-
-/// Whether a key's value is secret.
-fn telling(key: &str) -> bool {
-    let key = key.to_lowercase();
-    TELLING.iter().any(|end| key.ends_with(end)) || key == ALL_BELOW
-}
 
 /// Calls `found` for every text that is secret. Numbers count: a key may be all digits.
 fn each(value: &Value, secret: bool, found: &mut dyn FnMut(&str)) {

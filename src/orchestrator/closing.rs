@@ -4,10 +4,11 @@
 use serde_json::Value;
 
 use super::{
-    deliver,
+    deliver, events,
     work::{Limit, Work},
 };
 use crate::{
+    fail::{self, Point},
     providers::About,
     store::{
         Result, Tx, frames,
@@ -164,7 +165,7 @@ async fn close(work: &mut Work, answer: Answer) -> Result<()> {
     let reads_session = parcel.finished_at.is_some();
     let lost = work.open.take();
     let turn = work.turn.clone();
-    let state = answer.state;
+    let (state, about) = (answer.state, work.about());
     let running: Vec<(StepId, Body)> = work
         .steps
         .iter()
@@ -193,9 +194,16 @@ async fn close(work: &mut Work, answer: Answer) -> Result<()> {
             tx.show(turn.session, frame)?;
         }
         write(tx, &turn, (id, &answer, &parcel), now)?;
+        if let Some((_, said, _)) = &answer.said {
+            events::said(tx, about, said, now)?;
+        }
+        let code = answer.error.as_ref().map(|(code, _)| *code);
+        events::ended(tx, about, (&turn, answer.state, code), now)?;
+        fail::point(Point::FinishWritten);
         Ok(true)
     });
     if write.await? {
+        fail::point(Point::FinishCommitted);
         tracing::info!(state = state.as_str(), "turn ended");
         if !reads_session {
             work.core.posted.notify_one();

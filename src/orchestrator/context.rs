@@ -11,7 +11,7 @@ use crate::{
         turns::{self, Step, StepKind},
     },
     types::{
-        Attachment, MessageId, SessionId,
+        Attachment, MessageId, SessionId, TurnId,
         chat::{Call, Message, estimate_tokens},
         frame::CallStatus,
         text::head_and_tail,
@@ -35,6 +35,7 @@ pub(super) struct Context {
 /// A turn of the past: what was said and done in it, together or not at all.
 #[derive(Default)]
 struct Past {
+    turn: Option<TurnId>,
     messages: Vec<Message>,
     tokens: u64,
 }
@@ -150,10 +151,13 @@ fn fit(past: Vec<Past>, room: u64) -> (Vec<Message>, usize) {
     )
 }
 
-/// The turns of a session before a message, derived from what is written.
+/// The turns of a session before a message, derived from what is written. An answer belongs to the
+/// message that it answers, also where other messages came in between: a question that looks
+/// unanswered is answered, and acted upon, again.
 fn past(c: &Connection, session: SessionId, before: MessageId) -> Result<Vec<Past>> {
     let mut all: Vec<Past> = Vec::new();
-    let messages = messages::latest(c, session, Some(before), LOOK_BACK)?;
+    let mut messages = messages::latest(c, session, Some(before), LOOK_BACK)?;
+    messages.extend(messages::answers_since(c, session, before)?);
     let Some(first) = messages.first().map(|m| m.id) else {
         return Ok(all);
     };
@@ -162,7 +166,10 @@ fn past(c: &Connection, session: SessionId, before: MessageId) -> Result<Vec<Pas
     for message in messages {
         match message.author {
             Author::User => {
-                let mut turn = Past::default();
+                let mut turn = Past {
+                    turn: message.turn,
+                    ..Past::default()
+                };
                 let mut images = Vec::new();
                 if with_files.contains(&message.id) {
                     images = only_images(messages::attachments(c, message.id)?);
@@ -178,9 +185,10 @@ fn past(c: &Connection, session: SessionId, before: MessageId) -> Result<Vec<Pas
                 all.push(turn);
             }
             Author::Assistant => {
-                let turn = match all.last_mut() {
-                    Some(turn) if message.turn.is_some() => turn,
-                    _ => {
+                let same = |turn: &&mut Past| message.turn.is_some() && turn.turn == message.turn;
+                let turn = match all.iter_mut().rev().find(same) {
+                    Some(turn) => turn,
+                    None => {
                         all.push(Past::default());
                         let Some(new) = all.last_mut() else { continue };
                         new

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::Core;
 use crate::{
     connectors::ConnectorError,
+    fail::{self, Point},
     store::{
-        Result, StoreError,
+        Result, StoreError, attempts,
         outbox::{self, Parcel},
     },
     types::{Outgoing, Receipt, Timestamp},
@@ -37,7 +38,11 @@ pub(super) async fn run(
         let due = core
             .parts
             .store
-            .write(move |tx| outbox::take_due(tx, now, BATCH))
+            .write(move |tx| {
+                let due = outbox::take_due(tx, now, BATCH)?;
+                attempts::begin(tx, &due, now)?;
+                Ok(due)
+            })
             .await?;
         if !due.is_empty() {
             let deliveries = stream::iter(due).map(|parcel| deliver(&core, parcel));
@@ -64,7 +69,10 @@ async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
             "it became too old to be of use".to_owned(),
         ))
     } else {
-        send(core, &parcel).await
+        fail::point(Point::OutboxTaken);
+        let sent = send(core, &parcel).await;
+        fail::point(Point::OutboxSent);
+        sent
     };
     let now = core.parts.clock.now();
     let (id, connector) = (parcel.id, parcel.to.connector.clone());
@@ -73,8 +81,15 @@ async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
             tracing::info!(message_id = %id, connector, attempts = parcel.attempts, "delivered");
             core.parts
                 .store
-                .write(move |tx| outbox::delivered(tx, id, receipt.post.as_deref(), now))
-                .await
+                .write(move |tx| {
+                    outbox::delivered(tx, id, receipt.post.as_deref(), now)?;
+                    attempts::end(tx, id, now)?;
+                    fail::point(Point::OutboxWritten);
+                    Ok(())
+                })
+                .await?;
+            fail::point(Point::OutboxCommitted);
+            Ok(())
         }
         Err(ConnectorError::Later { reason, after })
             if parcel.attempts < core.parts.live().delivery.max_attempts =>
@@ -83,7 +98,10 @@ async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
             tracing::warn!(message_id = %id, connector, %reason, wait_ms = wait.as_millis(), "not delivered; trying again");
             core.parts
                 .store
-                .write(move |tx| outbox::retry(tx, id, &reason, now.plus(wait)))
+                .write(move |tx| {
+                    outbox::retry(tx, id, &reason, now.plus(wait))?;
+                    attempts::end(tx, id, now)
+                })
                 .await
         }
         Err(error) => {
@@ -96,7 +114,10 @@ async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
             let why = error.to_string();
             core.parts
                 .store
-                .write(move |tx| outbox::give_up(tx, id, (state, &why), now))
+                .write(move |tx| {
+                    outbox::give_up(tx, id, (state, &why), now)?;
+                    attempts::end(tx, id, now)
+                })
                 .await
         }
     }

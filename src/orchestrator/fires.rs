@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Core, Orchestrator, deliver, inbox};
 use crate::{
+    fail::{self, Point},
     schedule::{ScheduleError, next_slot},
     store::{
         Result, StoreError, Tx,
@@ -53,8 +54,13 @@ async fn fire_due(orchestrator: &Orchestrator) -> std::result::Result<(), StoreE
         let fired = core
             .parts
             .store
-            .write(move |tx| fire(&shared, tx, &schedule, now))
+            .write(move |tx| {
+                let fired = fire(&shared, tx, &schedule, now)?;
+                fail::point(Point::FireWritten);
+                Ok(fired)
+            })
             .await?;
+        fail::point(Point::FireCommitted);
         tracing::info!(schedule_id = %id, session_id = %session, ?fired, "fired");
         match fired {
             Fired::Said => core.posted.notify_one(),

@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 
-use super::Orchestrator;
+use super::{Orchestrator, events};
 use crate::{
     connectors::{AcceptError, Inbox},
+    fail::{self, Point},
     store::{
         Result, Tx,
         inbox::{self, Accepted, Refusal},
@@ -33,6 +34,7 @@ impl Inbox for Orchestrator {
             .await?;
         let accepted = accepted.map_err(|Refusal::NoSession(id)| AcceptError::NoSession(id))?;
         if let Accepted::New(id, session) = accepted {
+            fail::point(Point::AcceptCommitted);
             tracing::info!(message_id = %id, session_id = %session, "accepted");
             self.wake(session).await;
         }
@@ -72,7 +74,9 @@ pub(super) fn write(
         first_line
     };
     sessions::touch(tx, session, &shorten(title, TITLE), now)?;
+    events::received(tx, (id, session), inbound, now)?;
     tx.show(session, accepted_frame(inbound, &message))?;
+    fail::point(Point::AcceptWritten);
     Ok(Ok(accepted))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Core;
 use crate::{
-    store::{Result, inbox, outbox, sessions, tasks, tokens},
+    store::{Result, attempts, inbox, outbox, sessions, tasks, tokens},
     types::SessionId,
 };
 
@@ -17,6 +17,7 @@ pub(super) async fn after_restart(core: &Core) -> Result<Vec<SessionId>> {
     let settle = core.parts.store.write(move |tx| {
         let lost = tasks::recover(tx, now)?;
         let unsure = outbox::recover(tx)?;
+        attempts::recover(tx)?;
         sessions::sweep(tx, now.minus(EMPTY))?;
         tokens::sweep(tx, now)?;
         Ok((lost, unsure, inbox::sessions_waiting(tx)?))

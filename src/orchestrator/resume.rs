@@ -7,6 +7,7 @@ use super::{
     work::tool_started,
 };
 use crate::{
+    fail::{self, Point},
     store::{
         Result, Tx, inbox,
         turns::{self, Step, StepKind, Turn},
@@ -73,6 +74,7 @@ pub(super) fn claim(
         steps.push(step);
     }
     let place = place(tx, &asked)?;
+    fail::point(Point::ResumeWritten);
     Ok(Some(Claim {
         turn,
         asked,

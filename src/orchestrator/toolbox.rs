@@ -10,8 +10,9 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{Core, status, work::Work};
+use super::{Core, events, status, work::Work};
 use crate::{
+    fail::{self, Point},
     skills::run::LiveOutput,
     store::{Result, turns},
     tools::{self, Done, Scope, Tool},
@@ -72,6 +73,11 @@ impl Toolbox {
     /// Instructions that can be read: name and description.
     pub(super) fn instructions(&self) -> &[(String, String)] {
         &self.instructions
+    }
+
+    /// Whether a call of it may change something.
+    fn changes(&self, name: &str) -> bool {
+        self.tools.get(name).is_some_and(|tool| !tool.idempotent())
     }
 
     /// Names of those that may run again after a crash.
@@ -198,13 +204,21 @@ async fn write(
         duration_ms = took_ms,
         "tool ended"
     );
-    let done = done.clone();
+    let (done, call, about) = (done.clone(), call.clone(), work.about());
+    let applied = work.toolbox.changes(&call.tool);
     work.core
         .parts
         .store
         .write(move |tx| {
             turns::finish_tool(tx, step, (done.status, &done.text, &done.detail), now)?;
-            tx.show(session, frame)
+            if applied {
+                events::applied(tx, about, (&call, &done, took_ms), now)?;
+            }
+            tx.show(session, frame)?;
+            fail::point(Point::ResultWritten);
+            Ok(())
         })
-        .await
+        .await?;
+    fail::point(Point::ResultCommitted);
+    Ok(())
 }

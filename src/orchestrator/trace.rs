@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 
 use crate::{
     store::{
-        Result, inbox, messages, outbox,
+        Result, attempts, inbox, messages, outbox,
         turns::{self, Step, StepKind},
         usage,
     },
-    types::{MessageId, SessionId, Timestamp, TurnId, frame::UsageInfo},
+    types::{MessageId, SessionId, Timestamp, TurnId, frame::UsageInfo, money::Usd},
 };
 
 /// One stage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Stage {
-    /// `inbox`, `turn`, `model`, `tool`, `answer` or `outbox`.
+    /// `inbox`, `turn`, `model`, `tool`, `answer`, `outbox` or `delivery` (one try).
     pub stage: &'static str,
     /// What it was: a provider and model, a skill, a connector.
     pub name: String,
@@ -80,7 +80,10 @@ pub(super) fn of(c: &Connection, id: MessageId) -> Result<Option<Trace>> {
             duration_ms: turn.finished_at.map(|at| between(turn.started_at, at)),
             detail: json!({ "attempt": turn.attempt, "error": turn.error }),
         });
-        stages.extend(turns::steps(c, turn.id)?.into_iter().map(step));
+        for done in turns::steps(c, turn.id)? {
+            let cost = usage::cost_of_step(c, done.id)?;
+            stages.push(step(done, cost));
+        }
         if let Some(answer) = messages::answer_of(c, turn.id)? {
             stages.extend(delivery(c, &answer)?);
         }
@@ -96,7 +99,7 @@ pub(super) fn of(c: &Connection, id: MessageId) -> Result<Option<Trace>> {
     }))
 }
 
-fn step(step: Step) -> Stage {
+fn step(step: Step, cost: Option<Usd>) -> Stage {
     let took = step.finished_at.map(|at| between(step.started_at, at));
     let first = step.first_token_at.map(|at| between(step.started_at, at));
     let (stage, name, detail) = match step.kind {
@@ -107,7 +110,7 @@ fn step(step: Step) -> Stage {
             (
                 "model",
                 name,
-                json!({ "usage": usage, "first_token_ms": first, "calls": calls }),
+                json!({ "usage": usage, "cost_usd": cost, "first_token_ms": first, "calls": calls }),
             )
         }
         StepKind::Tool { call, output, .. } => {
@@ -139,7 +142,13 @@ fn delivery(c: &Connection, answer: &messages::Message) -> Result<Vec<Stage>> {
         duration_ms: None,
         detail: json!({ "bytes": answer.text.len() }),
     };
-    let sent = outbox::get(c, answer.id)?.map(|parcel| Stage {
+    let tries = attempts::of(c, answer.id)?;
+    let parcel = outbox::get(c, answer.id)?;
+    let connector = parcel
+        .as_ref()
+        .map(|p| p.to.connector.clone())
+        .unwrap_or_default();
+    let sent = parcel.map(|parcel| Stage {
         stage: "outbox",
         name: parcel.to.connector,
         status: parcel.state,
@@ -151,7 +160,15 @@ fn delivery(c: &Connection, answer: &messages::Message) -> Result<Vec<Stage>> {
             "next_at": parcel.finished_at.is_none().then_some(parcel.next_at),
         }),
     });
-    Ok([said].into_iter().chain(sent).collect())
+    let tried = tries.into_iter().map(|attempt| Stage {
+        stage: "delivery",
+        name: format!("{connector}, try {}", attempt.n),
+        status: attempt.outcome,
+        at: attempt.at,
+        duration_ms: attempt.ended_at.map(|at| between(attempt.at, at)),
+        detail: json!({ "attempt": attempt.n, "error": attempt.error }),
+    });
+    Ok([said].into_iter().chain(sent).chain(tried).collect())
 }
 
 fn between(from: Timestamp, to: Timestamp) -> f64 {

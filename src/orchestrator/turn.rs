@@ -8,13 +8,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{
-    Core, closing, context,
+    Core, closing, context, events,
     model::{self, Reply},
     resume,
     toolbox::Toolbox,
     work::Work,
 };
 use crate::{
+    fail::{self, Point},
     store::{
         Result, Tx,
         inbox::{self, State, Waiting},
@@ -58,6 +59,11 @@ pub(super) async fn next(
     let Some(claim) = claim.await? else {
         return Ok(false);
     };
+    fail::point(if claim.turn.attempt == 1 {
+        Point::ClaimCommitted
+    } else {
+        Point::ResumeCommitted
+    });
     let span = tracing::info_span!("turn", turn_id = %claim.turn.id, message_id = %claim.asked.id);
     let cancel = CancellationToken::new();
     core.running().insert(claim.turn.id, cancel.clone());
@@ -100,6 +106,7 @@ fn claim(tx: &Tx<'_>, session: SessionId, now: crate::types::Timestamp) -> Resul
     messages::set_turn(tx, asked.id, turn.id)?;
     let open = StepId::new();
     turns::start_model(tx, turn.id, (open, 0), now)?;
+    events::begun(tx, &turn, asked.user, now)?;
     tx.show(
         session,
         Body::Started {
@@ -109,6 +116,7 @@ fn claim(tx: &Tx<'_>, session: SessionId, now: crate::types::Timestamp) -> Resul
         },
     )?;
     let place = place(tx, &asked)?;
+    fail::point(Point::ClaimWritten);
     Ok(Some(Claim {
         turn,
         asked,
@@ -183,6 +191,7 @@ async fn answer(work: &mut Work) -> Result<()> {
         let reply = tokio::time::timeout(patience, model::ask(work, &request)).await;
         match reply.unwrap_or_else(|_| Reply::Failed("TIMEOUT", model::too_slow(patience))) {
             Reply::Said(mut said, about) => {
+                fail::point(Point::ModelAnswered);
                 if last.is_some() {
                     said.calls.clear();
                 }

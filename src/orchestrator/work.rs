@@ -7,9 +7,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Core, closing,
     context::{self, Context},
+    events,
     toolbox::Toolbox,
 };
 use crate::{
+    fail::{self, Point},
     providers::{About, Request},
     store::{
         Result,
@@ -72,11 +74,15 @@ impl Work {
     pub(super) async fn open_step(&mut self) -> Result<()> {
         if self.open.is_none() {
             let (id, turn, ordinal) = (StepId::new(), self.turn.id, self.next_ordinal());
-            let now = self.core.parts.clock.now();
+            let (now, about) = (self.core.parts.clock.now(), self.about());
             let store = &self.core.parts.store;
             store
-                .write(move |tx| turns::start_model(tx, turn, (id, ordinal), now))
+                .write(move |tx| {
+                    turns::start_model(tx, turn, (id, ordinal), now)?;
+                    events::asked(tx, about, ordinal, now)
+                })
                 .await?;
+            fail::point(Point::StepCommitted);
             self.open = Some(id);
         }
         Ok(())
@@ -169,7 +175,7 @@ impl Work {
             .map(|call| (StepId::new(), call.clone()))
             .collect();
         let (turn, session) = (self.turn.id, self.turn.session);
-        let now = self.core.parts.clock.now();
+        let (now, belongs) = (self.core.parts.clock.now(), self.about());
         let begun = calls.clone();
         self.core
             .parts
@@ -177,13 +183,16 @@ impl Work {
             .write(move |tx| {
                 turns::finish_model(tx, id, &said, now)?;
                 usage::insert(tx, &spent, now)?;
+                events::said(tx, belongs, &said, now)?;
                 for ((step, call), ordinal) in begun.iter().zip(first..) {
                     turns::start_tool(tx, turn, (*step, ordinal), call, now)?;
                     tx.show(session, tool_started(turn, call))?;
                 }
+                fail::point(Point::CallsWritten);
                 Ok(())
             })
             .await?;
+        fail::point(Point::CallsCommitted);
         for ((step, call), ordinal) in calls.iter().zip(first..) {
             let kind = StepKind::Tool {
                 call: call.clone(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags, backup::Backup};
 use serde::Serialize;
 
-use super::{Result, StoreError, connect, lock, migrate};
+use super::{Result, StoreError, audit, connect, lock, migrate};
 use crate::types::Clock;
 
 /// What `nexflow db status` shows.
@@ -122,7 +122,18 @@ pub fn restore(path: &Path, from: &Path) -> Result<Option<PathBuf>> {
         None
     };
     copy(&source, path)?;
+    note_restore(path, from)?;
     Ok(kept)
+}
+
+/// The audit of what was put back says so; it ends where it ended when the copy was made.
+fn note_restore(path: &Path, from: &Path) -> Result<()> {
+    let mut connection = connect(path)?;
+    let tx = connection.transaction()?;
+    let now = Clock::system().now();
+    let entry = audit::Entry::new(now, "owner", "db.restore", from.display());
+    audit::append_to_any(&tx, &entry, &audit::Origin::from("cli"))?;
+    Ok(tx.commit()?)
 }
 
 /// A snapshot of an open database beside it.

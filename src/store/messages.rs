@@ -99,6 +99,15 @@ pub fn latest(
     Ok(found)
 }
 
+/// What was said to a person after a message of theirs came, oldest first.
+pub fn answers_since(c: &Connection, session: SessionId, after: MessageId) -> Result<Vec<Message>> {
+    let sql = "SELECT * FROM messages WHERE session_id = ?1 AND id > ?2 AND role = 'assistant'
+               ORDER BY id";
+    let mut query = c.prepare_cached(sql)?;
+    let rows = query.query_map(params![session, after], message)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// One message.
 pub fn get(c: &Connection, id: MessageId) -> Result<Option<Message>> {
     let mut query = c.prepare_cached("SELECT * FROM messages WHERE id = ?1")?;

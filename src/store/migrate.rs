@@ -14,6 +14,13 @@ pub(super) struct Migration {
     down: &'static str,
 }
 
+#[cfg(test)]
+impl Migration {
+    pub(super) fn apply_to(&self, connection: &Connection) {
+        connection.execute_batch(self.up).unwrap();
+    }
+}
+
 macro_rules! migration {
     ($version:literal, $name:literal) => {
         Migration {
@@ -27,7 +34,11 @@ macro_rules! migration {
 
 /// Every migration, in order.
 pub(super) const MIGRATIONS: &[Migration] =
-    &[migration!(1, "0001_core"), migration!(2, "0002_trust")];
+    &[
+        migration!(1, "0001_core"),
+        migration!(2, "0002_trust"),
+        migration!(3, "0003_audit"),
+    ];
 
 /// The version that this binary writes.
 pub(super) fn latest() -> i64 {

@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Result, row};
+use super::{Result, audit, row};
 use crate::types::{SessionId, TaskId, Timestamp, TurnId, frame::CallStatus};
 
 /// One execution.
@@ -97,10 +97,21 @@ pub fn finish(tx: &Transaction<'_>, id: TaskId, end: &End, now: Timestamp) -> Re
 
 /// After a restart: what ran then has an unknown outcome.
 pub fn recover(tx: &Transaction<'_>, now: Timestamp) -> Result<usize> {
+    for task in running(tx)? {
+        let detail = json!({ "task": task.id, "turn": task.turn_id, "outcome": "interrupted" });
+        let entry = audit::Entry::new(now, "nexflow", "skill.ended", &task.skill);
+        audit::append(tx, &entry.with(detail))?;
+    }
     let sql = "UPDATE tasks SET status = 'interrupted', updated_at = ?1,
                  error = 'nexflow stopped while it ran; what it had done is unknown'
                WHERE status = 'running'";
     Ok(tx.execute(sql, [now])?)
+}
+
+fn running(c: &Connection) -> Result<Vec<Task>> {
+    let mut query = c.prepare_cached("SELECT * FROM tasks WHERE status = 'running' ORDER BY id")?;
+    let rows = query.query_map([], task)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// One execution.

@@ -1,6 +1,6 @@
 //! What model calls took.
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde::Serialize;
 
 use super::Result;
@@ -110,6 +110,14 @@ pub fn report(c: &Connection, by: By, since: Timestamp) -> Result<Vec<Line>> {
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// What one model call cost, if its price is known.
+pub fn cost_of_step(c: &Connection, step: StepId) -> Result<Option<Usd>> {
+    let sql = "SELECT cost_nanousd FROM usage WHERE id = ?1";
+    let mut query = c.prepare_cached(sql)?;
+    let found: Option<Option<i64>> = query.query_row([step], |row| row.get(0)).optional()?;
+    Ok(found.flatten().map(Usd))
 }
 
 /// What a turn took and cost; no cost if any of its calls has no known price.

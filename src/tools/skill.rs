@@ -8,12 +8,18 @@ use serde_json::{Value, json};
 
 use super::{Done, Kit, Scope, Tool, ability};
 use crate::{
+    fail::{self, Point},
     skills::{
         Skill, State,
         run::{RunContext, RunResult, Status},
     },
-    store::tasks,
-    types::{SessionId, TaskId, chat::ToolSpec, frame::CallStatus, text::shorten},
+    store::{
+        Tx,
+        analytics::{self, About, Event},
+        audit::{self, Entry, Origin},
+        tasks, users,
+    },
+    types::{Place, SessionId, TaskId, chat::ToolSpec, frame::CallStatus, text::shorten},
 };
 
 /// A skill that may run.
@@ -75,6 +81,20 @@ pub(super) fn workspace(kit: &Kit, session: SessionId) -> PathBuf {
     kit.workspaces.join(session.to_string())
 }
 
+/// Notes what was done on somebody's behalf, and where they asked for it.
+fn note(tx: &Tx<'_>, whose: &Place, entry: Entry) -> crate::store::Result<()> {
+    let actor = users::get(tx, whose.user)?.map_or_else(|| whose.user.to_string(), |u| u.name);
+    let to = &whose.address;
+    let from = [&to.connector, &to.account, &to.chat];
+    let from: Vec<&str> = from
+        .into_iter()
+        .map(String::as_str)
+        .filter(|p| !p.is_empty())
+        .collect();
+    let origin = Origin::from(from.join("/"));
+    audit::append_from(tx, &Entry { actor, ..entry }, &origin)
+}
+
 /// Runs a skill and keeps what came of it.
 pub async fn run(
     kit: &Kit,
@@ -87,8 +107,16 @@ pub async fn run(
         abilities: Some(Arc::new(ability::Abilities::new(kit, &scope, &skill.name))),
         live: scope.live.clone(),
     };
-    let run = kit.runner.run(skill, input.clone(), context, &scope.cancel);
-    kept(kit, &skill.name, (&scope, input), run).await
+    let run = async {
+        fail::point(Point::ToolStarted);
+        let result = kit
+            .runner
+            .run(skill, input.clone(), context, &scope.cancel)
+            .await;
+        fail::point(Point::ToolEnded);
+        result
+    };
+    kept(kit, &skill.name, (&scope, input.clone()), run).await
 }
 
 /// Writes an execution before it starts, follows it, and keeps what came of it.
@@ -101,8 +129,18 @@ pub(super) async fn kept(
     let (id, now) = (TaskId::new(), kit.clock.now());
     let name = skill.to_owned();
     let belongs = (Some(scope.place.session), scope.turn);
+    let whose = scope.place.clone();
     kit.store
-        .write(move |tx| tasks::start(tx, id, (&name, &input), belongs, now))
+        .write(move |tx| {
+            tasks::start(tx, id, (&name, &input), belongs, now)?;
+            let detail =
+                json!({ "task": id, "turn": belongs.1, "session": belongs.0, "input": input });
+            note(
+                tx,
+                &whose,
+                Entry::new(now, "", "skill.run", &name).with(detail),
+            )
+        })
         .await?;
     let result = run.await;
     let status = match result.status {
@@ -117,10 +155,25 @@ pub(super) async fn kept(
         error: result.error.clone(),
         sandbox: result.mode.map(|mode| mode.as_str().to_owned()),
     };
-    let now = kit.clock.now();
+    let (began, now) = (now, kit.clock.now());
+    let took = u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX);
+    let about = About {
+        session: belongs.0,
+        turn: belongs.1,
+        user: Some(scope.place.user),
+    };
+    let (name, whose) = (skill.to_owned(), scope.place.clone());
     kit.store
-        .write(move |tx| tasks::finish(tx, id, &end, now))
+        .write(move |tx| {
+            tasks::finish(tx, id, &end, now)?;
+            let detail = json!({ "task": id, "outcome": end.status, "error": end.error });
+            let entry = Entry::new(now, "", "skill.ended", &name).with(detail);
+            note(tx, &whose, entry)?;
+            let what = json!({ "skill": name, "outcome": end.status, "duration_ms": took });
+            analytics::record(tx, Event::SkillRun, about, &what, now)
+        })
         .await?;
+    fail::point(Point::TaskCommitted);
     let text = match &result.error {
         Some(error) if result.output.is_null() => error.clone(),
         Some(error) => format!("{error}\n{}", result.output),

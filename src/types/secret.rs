@@ -97,6 +97,48 @@ fn register(value: &str) {
     known.sort_by_key(|form| std::cmp::Reverse(form.len()));
 }
 
+/// Keys whose names end so hold secrets.
+const TELLING: &[&str] = &[
+    "key",
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "credentials",
+    "authorization",
+];
+
+/// Everything below a key of this name is secret.
+const ALL_BELOW: &str = "secrets";
+
+/// Whether the value under a key of this name is secret.
+pub fn telling(key: &str) -> bool {
+    let key = key.to_lowercase();
+    TELLING.iter().any(|end| key.ends_with(end)) || key == ALL_BELOW
+}
+
+/// A value with [`MASKED`] under every key whose name tells that a secret stands there.
+pub fn mask_keys(value: &serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            let masked = map.iter().map(|(key, value)| {
+                let hidden = telling(key) && !value.is_null();
+                let value = if hidden {
+                    MASKED.into()
+                } else {
+                    mask_keys(value)
+                };
+                (key.clone(), value)
+            });
+            masked.collect()
+        }
+        Value::Array(items) => items.iter().map(mask_keys).collect(),
+        other => other.clone(),
+    }
+}
+
 /// The text with every known secret replaced by [`MASKED`].
 pub fn mask(text: &str) -> Cow<'_, str> {
     let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);

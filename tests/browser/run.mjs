@@ -87,6 +87,34 @@ try {
   await page.getByText('Remembered: the page survived').first().waitFor();
   assert.equal(await page.getByTestId('message').count(), shown + 2);
 
+  // The time line of the answer that ran a skill: every row is told in words, none leaves the axis.
+  await answers().filter({ hasText: 'Linux' }).first().getByTestId('trace-link').click();
+  const rows = page.locator('[data-testid=trace] tbody tr');
+  await rows.first().waitFor();
+  const stages = await rows.evaluateAll((all) => all.map((row) => row.dataset.stage));
+  for (const stage of ['inbox', 'turn', 'model', 'tool', 'answer']) assert.ok(stages.includes(stage), `${stage} in ${stages}`);
+  const fits = () =>
+    page.evaluate(() => {
+      const axis = document.querySelector('[data-testid=trace] tbody td.axis').getBoundingClientRect();
+      const bars = [...document.querySelectorAll('[data-testid=trace] .bar:not(.moment)')].map((bar) => bar.getBoundingClientRect());
+      const inside = bars.every((bar) => bar.left >= axis.left - 1 && bar.right <= axis.right + 4);
+      return inside && document.documentElement.scrollWidth <= innerWidth;
+    });
+  assert.ok(await fits());
+  for (const theme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme: theme });
+    await page.waitForTimeout(400);
+    await shot(`trace-${theme}`);
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.waitForTimeout(400);
+    assert.ok(await fits());
+    await shot(`trace-${theme}-phone`);
+    await page.setViewportSize({ width: 1280, height: 800 });
+  }
+  await page.emulateMedia({ colorScheme: null });
+  await page.getByTestId('trace-back').click();
+  await answers().first().waitFor();
+
   await page.getByTestId('skills-link').click();
   await page.getByText('shell-run').first().waitFor();
   await shot('skills');

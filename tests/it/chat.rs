@@ -347,3 +347,26 @@ async fn a_turn_that_never_ends_by_itself_is_ended() {
         "the last answer has no tools"
     );
 }
+
+#[tokio::test]
+async fn a_question_that_came_early_does_not_hide_the_answer_before_it() {
+    let model = Model::start([
+        Act::Slowly("the first answer".to_owned(), Duration::from_millis(100)),
+        Act::Say("the second answer".to_owned()),
+    ])
+    .await;
+    let daemon = Daemon::with(&model.config()).await;
+    let mut page = daemon.socket("new", None).await;
+    page.say("the first question", "c1").await;
+    page.until("text.delta").await;
+    page.say("the second question", "c2").await;
+    page.until("message.completed").await;
+    page.until("message.completed").await;
+    let told = model.requests().last().unwrap()["messages"].to_string();
+    let at = |words: &str| {
+        told.find(words)
+            .unwrap_or_else(|| panic!("no {words} in {told}"))
+    };
+    assert!(at("the first question") < at("the first answer"));
+    assert!(at("the first answer") < at("the second question"));
+}

@@ -14,10 +14,12 @@
 )]
 #![expect(unreachable_pub, reason = "helpers of tests are seen by tests alone")]
 
+mod audit;
 mod chat;
 mod cli;
 mod config;
 mod doors;
+mod kill;
 mod peers;
 mod providers;
 mod restart;

@@ -22,6 +22,8 @@ pub struct Daemon {
     pub url: String,
     login: String,
     child: Option<Child>,
+    /// More environment for the daemon itself.
+    pub environment: Vec<(String, String)>,
 }
 
 /// Starts a program.
@@ -54,6 +56,7 @@ impl Daemon {
             url: String::new(),
             login: String::new(),
             child: None,
+            environment: Vec::new(),
         };
         daemon.configure(config);
         daemon.launch().await;
@@ -108,14 +111,19 @@ impl Daemon {
     }
 
     /// Starts it by another program, which is given its command line.
-    #[expect(clippy::disallowed_methods, reason = "tests start the daemon")]
     pub async fn launch_under(&mut self, wrapper: &[&str]) {
+        self.begin(wrapper);
+        self.ready().await;
+    }
+
+    /// Starts the process and waits for nothing.
+    #[expect(clippy::disallowed_methods, reason = "tests start the daemon")]
+    pub fn begin(&mut self, wrapper: &[&str]) {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.path("log"))
             .unwrap();
-        let out = self.path("out");
         let mut command = self.command(&["run"]);
         if let [program, args @ ..] = wrapper {
             let mut wrapped = Command::new(program);
@@ -129,8 +137,16 @@ impl Daemon {
                 .stdin(Stdio::null());
             command = wrapped;
         }
-        command.stdout(File::create(&out).unwrap()).stderr(log);
+        command
+            .envs(self.environment.iter().cloned())
+            .stdout(File::create(self.path("out")).unwrap())
+            .stderr(log);
         self.child = Some(command.spawn().unwrap());
+    }
+
+    /// Waits until it says that it is ready.
+    async fn ready(&mut self) {
+        let out = self.path("out");
         let began = std::time::Instant::now();
         loop {
             let printed = std::fs::read_to_string(&out).unwrap();
@@ -155,6 +171,17 @@ impl Daemon {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> nix::unistd::Pid {
+        let id = self.child.as_ref().unwrap().id();
+        nix::unistd::Pid::from_raw(i32::try_from(id).unwrap())
+    }
+
+    /// Whether the process ended by itself.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.as_mut().unwrap().try_wait().unwrap()
     }
 
     /// Asks it to stop, and waits.

@@ -22,7 +22,7 @@ use crate::{
         run::Stopped,
     },
     store::{
-        audit::{Entry, append},
+        audit::append_from,
         skills as rows,
         users::Role,
     },
@@ -77,23 +77,14 @@ pub(in crate::api) async fn change(
     let record = catalog.decide(&name, wish, (&caller.name, now))?;
     let detail = json!({ "trusted": wanted.trusted, "enabled": wanted.enabled,
                          "hash": record.trusted_hash, "permissions": record.permissions });
-    let object = name.clone();
+    let deed = caller.deed(now, "skill.change", &name).with(detail);
+    let origin = caller.origin();
     let all = app.store().write(move |tx| {
         rows::save(tx, &record)?;
         if let Some(files) = files {
             rows::keep_files(tx, &record.name, &files)?;
         }
-        let (actor, action) = (caller.name, "skill.change".to_owned());
-        append(
-            tx,
-            &Entry {
-                at: now,
-                actor,
-                action,
-                object,
-                detail,
-            },
-        )?;
+        append_from(tx, &deed, &origin)?;
         Ok(rows::all(tx)?)
     });
     catalog.set_records(all.await?);
@@ -221,17 +212,12 @@ async fn brake(app: &App, caller: &Caller, stopped: Option<Stopped>) -> ApiResul
     } else {
         "skill.start_all"
     };
-    let entry = Entry {
-        at: app.clock().now(),
-        actor: caller.name.clone(),
-        action: action.to_owned(),
-        object: "all skills".to_owned(),
-        detail: json!({}),
-    };
+    let deed = caller.deed(app.clock().now(), action, "all skills");
+    let origin = caller.origin();
     let text = stopped.as_ref().map(|s| json!(s).to_string());
     let write = app.store().write(move |tx| {
         rows::set_stopped(tx, text.as_deref())?;
-        append(tx, &entry)
+        append_from(tx, &deed, &origin)
     });
     write.await?;
     tracing::warn!(by = caller.name, "{action}");

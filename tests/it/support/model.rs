@@ -32,6 +32,8 @@ pub enum Act {
     Raw(String),
     /// Begins and sends nothing more.
     Stall,
+    /// Does what this makes of the request.
+    Think(fn(&Value) -> Act),
 }
 
 /// The server; it answers with its acts in order, the last again and again.
@@ -141,7 +143,12 @@ async fn complete(
             acts.front().cloned()
         }
     };
-    match act.unwrap_or(Act::Say("ok".to_owned())) {
+    let act = match act.unwrap_or(Act::Say("ok".to_owned())) {
+        Act::Think(think) => think(&request),
+        other => other,
+    };
+    match act {
+        Act::Think(_) => refuse(500, "a thought about a thought"),
         Act::Say(text) => stream(words(&text), Duration::ZERO),
         Act::Slowly(text, pause) => stream(words(&text), pause),
         Act::Call(calls) => stream(

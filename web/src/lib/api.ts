@@ -1,4 +1,4 @@
-import type { Difference, MessagePage, Session, SessionPage, Skill, SkillChange, Status, User } from './types';
+import type { Difference, MessagePage, Session, SessionPage, Skill, SkillChange, Status, Trace, User } from './types';
 
 export class ApiError extends Error {
   /** 0 when the daemon could not be reached. */
@@ -60,6 +60,8 @@ export const session = (id: string) => request<Session>('GET', `/sessions/${part
 export const deleteSession = (id: string) => request<void>('DELETE', `/sessions/${part(id)}`);
 export const messages = (id: string, before: string | null = null) =>
   request<MessagePage>('GET', `/sessions/${part(id)}/messages${query({ limit: 60, before })}`);
+
+export const trace = (message: string) => request<Trace>('GET', `/messages/${part(message)}/trace`);
 
 export const skills = async () => (await request<{ skills: Skill[] }>('GET', '/skills')).skills;
 export const patchSkill = (name: string, change: SkillChange) => request<Skill>('PATCH', `/skills/${part(name)}`, change);

@@ -156,3 +156,24 @@ export interface SkillChange {
   hash?: string;
   raw_secrets?: string[];
 }
+
+/** One thing that happened to a message. */
+export interface Stage {
+  stage: string;
+  name: string;
+  status: string;
+  at: string;
+  /** Null for a moment, and while it runs. */
+  duration_ms: number | null;
+  detail: Record<string, unknown>;
+}
+
+export interface Trace {
+  message_id: string;
+  session_id: string;
+  turn_id: string | null;
+  state: string;
+  text: string;
+  usage: Usage;
+  stages: Stage[];
+}

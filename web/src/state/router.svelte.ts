@@ -1,15 +1,19 @@
-// The address of the page: /#/, /#/s/{id}, /#/skills.
+// The address of the page: /#/, /#/s/{id}, /#/skills, /#/m/{id} (the time line of a message).
 
-export type Route = { view: 'chat'; session: string | null } | { view: 'skills' };
+export type Route = { view: 'chat'; session: string | null } | { view: 'skills' } | { view: 'trace'; message: string };
 
 export function parseRoute(hash: string): Route {
   const path = hash.replace(/^#\/?/, '');
   if (path === 'skills') return { view: 'skills' };
+  const message = /^m\/([^/?]+)$/.exec(path)?.[1];
+  if (message) return { view: 'trace', message: decodeURIComponent(message) };
   const session = /^s\/([^/?]+)$/.exec(path)?.[1];
   return { view: 'chat', session: session ? decodeURIComponent(session) : null };
 }
 
 export const sessionHash = (id: string): string => `#/s/${encodeURIComponent(id)}`;
+
+export const traceHash = (message: string): string => `#/m/${encodeURIComponent(message)}`;
 
 class Router {
   route = $state.raw<Route>(parseRoute(location.hash));

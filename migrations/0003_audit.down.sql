@@ -1,0 +1,11 @@
+DROP TABLE attempts;
+DROP TABLE analytics;
+DROP TRIGGER audit_no_delete;
+DROP TRIGGER audit_no_update;
+DROP INDEX audit_object;
+DROP INDEX audit_action;
+DROP INDEX audit_actor;
+ALTER TABLE audit DROP COLUMN hash;
+ALTER TABLE audit DROP COLUMN prev;
+ALTER TABLE audit DROP COLUMN decided_by;
+ALTER TABLE audit DROP COLUMN origin;

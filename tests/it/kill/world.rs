@@ -1,0 +1,228 @@
+//! The daemon under fire, with a model that thinks, a skill with side effects and a receiving end.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rand::{SeedableRng as _, rngs::StdRng};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::{count::Counts, receiver::Receiver, senders};
+use crate::support::{
+    Daemon, eventually,
+    model::{Act, Model},
+    string, write_skill,
+};
+
+pub const SECRET: &str = "the-secret-of-the-webhook";
+
+/// Each message may be answered for this long after the last kill.
+const DRAIN: Duration = Duration::from_secs(120);
+
+/// What the senders and the counting share.
+pub struct Shared {
+    /// Where the daemon is now.
+    pub url: RwLock<String>,
+    pub token: String,
+    /// Messages that were acknowledged: their name, id and session.
+    pub accepted: Mutex<HashMap<String, (String, String)>>,
+    pub receiver: Receiver,
+    pub stop: AtomicBool,
+}
+
+impl Shared {
+    pub fn url(&self) -> String {
+        self.url.read().unwrap().clone()
+    }
+
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    pub fn accept(&self, name: &str, message: String, session: String) {
+        let known = self
+            .accepted
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), (message.clone(), session.clone()));
+        if let Some(known) = known {
+            assert_eq!(known, (message, session), "{name} was accepted as two");
+        }
+    }
+}
+
+pub struct World {
+    pub daemon: Daemon,
+    pub shared: Arc<Shared>,
+    _model: Model,
+    seed: u64,
+}
+
+impl World {
+    pub async fn start(seed: u64) -> Self {
+        let model = Model::start([Act::Think(think)]).await;
+        let receiver = Receiver::start(seed).await;
+        let config = format!(
+            "{}channels:\n  webhook:\n    endpoints:\n      home: {{ secret: {SECRET}, reply_url: '{}' }}\ndelivery: {{ max_attempts: 1000 }}\nlogging: {{ level: warn }}\n",
+            model.config(),
+            receiver.url,
+        );
+        let daemon = Daemon::with(&config).await;
+        // Appends its own line, then takes a little so that it is met while it runs.
+        let script = "#!/bin/bash\necho \"$NEXFLOW_INPUT_LINE\" >> ledger.txt\nsleep 0.02\necho \"wrote $NEXFLOW_INPUT_LINE\"\n";
+        write_skill(
+            daemon.folder.path(),
+            "ledger",
+            "permissions: [shell, filesystem]\n",
+            ("run.sh", script),
+        );
+        let owner = daemon.owner();
+        eventually("the skill is found", || async {
+            owner.get("/api/v1/skills/ledger").await.status == 200
+        })
+        .await;
+        let trust = owner.request("PATCH", "/api/v1/skills/ledger");
+        owner
+            .send(trust.json(&json!({ "trusted": true })))
+            .await
+            .ok();
+        let token = daemon
+            .cli_ok(&["token", "create", "--name", "pages", "--role", "owner"])
+            .await;
+        let shared = Arc::new(Shared {
+            url: RwLock::new(daemon.url.clone()),
+            token: token.trim().to_owned(),
+            accepted: Mutex::default(),
+            receiver,
+            stop: AtomicBool::new(false),
+        });
+        Self {
+            daemon,
+            shared,
+            _model: model,
+            seed,
+        }
+    }
+
+    /// Starts the daemon again and tells the senders where it is.
+    pub async fn launch(&mut self) {
+        self.daemon.launch().await;
+        *self.shared.url.write().unwrap() = self.daemon.url.clone();
+    }
+
+    pub fn send_until_stopped(&self, (hooks, pages): (usize, usize)) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        for n in 0..hooks {
+            let random = StdRng::seed_from_u64(self.seed ^ (1000 + n as u64));
+            tasks.spawn(senders::at_the_webhook(Arc::clone(&self.shared), n, random));
+        }
+        for n in 0..pages {
+            let random = StdRng::seed_from_u64(self.seed ^ (2000 + n as u64));
+            tasks.spawn(senders::at_a_page(Arc::clone(&self.shared), n, random));
+        }
+        tasks
+    }
+
+    /// Waits a little for one more answer.
+    pub async fn something_arrives(&self) {
+        let (before, began) = (self.shared.receiver.answered(), Instant::now());
+        while self.shared.receiver.answered() <= before + 1
+            && began.elapsed() < Duration::from_millis(1500)
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The senders finish the message that they are at: a real sender does not give up on it.
+    pub async fn stop_sending(&self, mut tasks: JoinSet<()>) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap();
+        }
+    }
+
+    /// Waits until everything has its end, and counts.
+    pub async fn settle(&self) -> Counts {
+        self.shared.receiver.behave();
+        let began = Instant::now();
+        let mut last;
+        loop {
+            last = Counts::of(self).await;
+            if last.open == 0 {
+                break;
+            }
+            if began.elapsed() > DRAIN {
+                return last;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        // What comes twice, comes soon.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        last = Counts::of(self).await;
+        last
+    }
+}
+
+/// The lines that a message asks for.
+pub fn lines_of(name: &str, verb: &str) -> Vec<String> {
+    match verb {
+        "say" => Vec::new(),
+        _ => vec![format!("{name}/a"), format!("{name}/b")],
+    }
+}
+
+/// The model: `say NAME` is answered at once, `both NAME` asks for two calls side by side, `chain
+/// NAME` for one after the other. In the end it tells what its calls came to, as it was told.
+fn think(request: &Value) -> Act {
+    let messages = request["messages"].as_array().unwrap();
+    let asked = messages.iter().rposition(|m| m["role"] == "user").unwrap();
+    let content = &messages[asked]["content"];
+    let text = content
+        .as_str()
+        .map_or_else(|| content.to_string(), str::to_owned);
+    // The last is meant: what stands before it is what the daemon tells of itself.
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let at = words
+        .iter()
+        .rposition(|w| ["say", "both", "chain"].contains(w));
+    let Some([verb, name, ..]) = at.and_then(|at| words.get(at..)) else {
+        return Act::Say(format!("I do not understand {text}"));
+    };
+    let (verb, name) = (*verb, *name);
+    let mut outcomes: Vec<(String, &str)> = Vec::new();
+    for message in &messages[asked..] {
+        for call in message["tool_calls"].as_array().into_iter().flatten() {
+            let id = &call["id"];
+            let args: Value =
+                serde_json::from_str(call["function"]["arguments"].as_str().unwrap()).unwrap();
+            let told = messages[asked..].iter().find(|m| m["tool_call_id"] == *id);
+            let told = told.map(|m| m["content"].to_string()).unwrap_or_default();
+            let line = string(&args, "line");
+            let outcome = if told.contains(&format!("wrote {line}")) {
+                "done"
+            } else if told.contains("not run again") {
+                "unknown"
+            } else {
+                "failed"
+            };
+            outcomes.push((line, outcome));
+        }
+    }
+    let call = |line: &String| ("ledger".to_owned(), json!({ "line": line }));
+    let wanted = lines_of(name, verb);
+    match (verb, outcomes.len()) {
+        ("both", 0) => Act::Call(wanted.iter().map(call).collect()),
+        ("chain", n) if n < wanted.len() => Act::Call(vec![call(&wanted[n])]),
+        _ => {
+            let told: Vec<String> = outcomes.iter().map(|(l, o)| format!("{l}={o}")).collect();
+            let text = format!("answer to {name} : {}", told.join(" "));
+            Act::Slowly(text, Duration::from_millis(2))
+        }
+    }
+}
