@@ -22,6 +22,7 @@ pub mod turns;
 pub mod usage;
 pub mod users;
 
+mod room;
 mod row;
 mod worker;
 
@@ -29,6 +30,7 @@ use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use rusqlite::Connection;
@@ -36,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::bus::Bus;
+pub use room::Free;
 pub use worker::Tx;
 
 /// `database` in the configuration.
@@ -58,6 +61,21 @@ impl Default for Config {
             path: None,
             url: None,
         }
+    }
+}
+
+/// `storage` in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct Storage {
+    /// With less free on the disk of the database, in MiB, new messages are refused until there is
+    /// room again.
+    pub min_free_mb: u64,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { min_free_mb: 64 }
     }
 }
 
@@ -91,10 +109,14 @@ pub enum StoreError {
 /// Result of a query.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
+/// How often a write that has to wait for room looks again.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// The open database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     pool: Arc<worker::Pool>,
+    room: Arc<room::Room>,
 }
 
 impl Store {
@@ -112,6 +134,7 @@ impl Store {
         let pool = worker::Pool::start(path, writer, bus.clone(), lock)?;
         Ok(Self {
             pool: Arc::new(pool),
+            room: Arc::new(room::Room::of(path)),
         })
     }
 
@@ -144,6 +167,51 @@ impl Store {
         result
             .await
             .unwrap_or(Err(StoreError::Closed("the query did not finish")))
+    }
+
+    /// Like [`Store::write`], for what must not be lost: while the disk is full it waits, and begins
+    /// again when there is room. The query may run more than once; at most one run is kept.
+    pub async fn keep<T, F>(&self, query: F) -> Result<T>
+    where
+        F: Fn(&Tx<'_>) -> Result<T> + Clone + Send + 'static,
+        T: Send + 'static,
+    {
+        let mut told = false;
+        loop {
+            if self.room.free().is_enough_to_go_on() {
+                match self.write(query.clone()).await {
+                    Err(StoreError::Full) => {}
+                    other => return other,
+                }
+            }
+            if !told {
+                tracing::warn!("the disk is full: work waits until there is room");
+                told = true;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Passes if there is room for something new.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] below the floor.
+    pub fn has_room(&self) -> Result<()> {
+        if self.room.free().is_enough() {
+            Ok(())
+        } else {
+            Err(StoreError::Full)
+        }
+    }
+
+    /// How much room there is.
+    pub fn free(&self) -> Free {
+        self.room.free()
+    }
+
+    /// Below this many bytes nothing new is taken.
+    pub fn set_floor(&self, bytes: u64) {
+        self.room.set_floor(bytes);
     }
 
     /// Refuses new work and returns when everything accepted is on disk.
@@ -191,7 +259,7 @@ fn connect(path: &Path) -> Result<Connection> {
 
 /// `FULL`: what was committed survives a power cut.
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(128);
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;

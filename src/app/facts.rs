@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::starts::Starts;
 use crate::{
     api,
     config::Problem,
@@ -22,6 +23,7 @@ pub struct Facts {
     pub(super) sandbox: Sandbox,
     pub(super) problems: ArcSwap<Vec<Problem>>,
     pub(super) data_dir: PathBuf,
+    pub(super) starts: Starts,
 }
 
 #[async_trait]
@@ -79,9 +81,14 @@ impl api::DaemonStatus for Facts {
             "provider": live.providers.pick().await.about().name,
         })
     }
+
+    fn forget_crashes(&self) {
+        self.starts.forget();
+    }
 }
 
 impl Facts {
+    /// What is wrong besides the parts.
     fn warnings(&self, mode: Mode) -> Vec<String> {
         let mut warnings: Vec<String> = self
             .problems

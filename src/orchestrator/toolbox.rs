@@ -202,9 +202,9 @@ async fn write(
     work.core
         .parts
         .store
-        .write(move |tx| {
+        .keep(move |tx| {
             turns::finish_tool(tx, step, (done.status, &done.text, &done.detail), now)?;
-            tx.show(session, frame)
+            tx.show(session, frame.clone())
         })
         .await
 }

@@ -86,7 +86,7 @@ pub async fn run(
     let (name, given) = (skill.name.clone(), input.clone());
     let belongs = (Some(scope.place.session), scope.turn);
     kit.store
-        .write(move |tx| tasks::start(tx, id, (&name, &given), belongs, now))
+        .keep(move |tx| tasks::start(tx, id, (&name, &given), belongs, now))
         .await?;
     let context = RunContext {
         workspace: workspace(kit, scope.place.session),
@@ -108,7 +108,7 @@ pub async fn run(
     };
     let now = kit.clock.now();
     kit.store
-        .write(move |tx| tasks::finish(tx, id, &end, now))
+        .keep(move |tx| tasks::finish(tx, id, &end, now))
         .await?;
     let text = match &result.error {
         Some(error) if result.output.is_null() => error.clone(),
