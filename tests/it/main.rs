@@ -17,6 +17,8 @@
 mod chat;
 mod cli;
 mod config;
+mod delivery;
+mod disk;
 mod doors;
 mod peers;
 mod providers;
@@ -24,5 +26,7 @@ mod restart;
 mod sandbox;
 mod skills;
 mod support;
+mod stops;
 mod tidy;
+mod turns;
 mod webhook;

@@ -145,11 +145,17 @@ impl Daemon {
         child.wait().unwrap();
     }
 
+    /// Asks it to stop.
+    pub fn signal(&self) {
+        let id = self.child.as_ref().unwrap().id();
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(id).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    }
+
     /// Asks it to stop, and waits.
     pub async fn stop(&mut self) {
+        self.signal();
         let mut child = self.child.take().unwrap();
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         let status = tokio::task::spawn_blocking(move || child.wait().unwrap())
             .await
             .unwrap();
