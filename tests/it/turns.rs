@@ -58,16 +58,22 @@ async fn said(daemon: &Daemon, session: &str) -> Vec<(String, String, String)> {
 
 #[tokio::test]
 async fn messages_that_come_while_a_turn_runs_are_answered_together() {
-    let model = Model::start([slowly(12), say("to both")]).await;
+    let model = Model::start([slowly(40), say("to both")]).await;
     let daemon = Daemon::with(&model.config()).await;
     let mut page = daemon.socket("new", None).await;
     page.say("first", "c1").await;
     page.until("text.delta").await;
     page.say("second", "c2").await;
     // Whoever asked through the API gets the answer of the turn that it joined.
-    let owner = daemon.owner();
-    let body = json!({ "message": "third", "session_id": page.session });
-    let third = owner.post("/api/v1/chat", body).await.ok();
+    let (owner, stranger) = (daemon.owner(), daemon.stranger());
+    let token = daemon
+        .cli_ok(&["token", "create", "--name", "api", "--role", "owner"])
+        .await;
+    let asking = stranger
+        .request("POST", "/api/v1/chat")
+        .bearer_auth(token.trim())
+        .json(&json!({ "message": "third", "session_id": page.session }));
+    let third = stranger.send(asking).await.ok();
     assert_eq!(third["reply"], "to both");
     let frames = turns(&mut page, 2).await;
     assert_eq!(of(&frames, "turn.started").len(), 1, "{frames:?}");
