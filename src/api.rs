@@ -11,6 +11,7 @@ mod hooks;
 mod logs;
 mod memory;
 mod metrics;
+mod outbox;
 mod schedules;
 mod sessions;
 mod skills;
@@ -20,7 +21,7 @@ mod tokens;
 mod traces;
 mod usage;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -57,6 +58,18 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// The address that people type, where it is not the one that is listened on (a proxy).
     pub public_url: Option<Url>,
+    /// Seconds that a stop may take: turns end by themselves in them or are put down safely.
+    pub stop_timeout_sec: u64,
+    /// So many starts within two minutes without a clean stop are a crash loop: then no turn begins
+    /// until a person says so. 0: never.
+    pub safe_mode_after: u32,
+}
+
+impl Config {
+    /// How long a stop may take.
+    pub fn stop_timeout(&self) -> Duration {
+        Duration::from_secs(self.stop_timeout_sec)
+    }
 }
 
 impl Default for Config {
@@ -67,6 +80,8 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             max_body_bytes: 4 << 20,
             public_url: None,
+            stop_timeout_sec: 8,
+            safe_mode_after: 5,
         }
     }
 }
@@ -91,6 +106,8 @@ pub struct Shared {
     pub started_at: Timestamp,
     /// Cancelled when the daemon stops: open streams end then.
     pub stopping: tokio_util::sync::CancellationToken,
+    /// Cancelled when no turn runs any more: what was not answered by then is after the next start.
+    pub stopped: tokio_util::sync::CancellationToken,
 }
 
 impl Shared {
@@ -174,6 +191,9 @@ fn routes() -> Router<App> {
         .route("/api/v1/memory/{id}", delete(memory::forget))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/api/v1/outbox", get(outbox::list))
+        .route("/api/v1/outbox/{id}", post(outbox::decide))
+        .route("/api/v1/safe-mode", post(health::safe_mode))
         .route("/api/v1/usage", get(usage::report))
         .route("/api/v1/metrics", get(metrics::json))
         .route("/api/v1/logs", get(logs::recent))

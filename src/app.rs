@@ -3,6 +3,7 @@
 mod facts;
 mod lifecycle;
 mod reload;
+mod starts;
 
 use std::{
     path::{Path, PathBuf},
@@ -16,6 +17,7 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 
 pub use facts::Facts;
+use starts::Starts;
 
 use crate::{
     api::{self, Door, Shared},
@@ -25,7 +27,7 @@ use crate::{
     logging,
     memory::Memory,
     net::Http,
-    orchestrator::{Live, Orchestrator, Parts},
+    orchestrator::{Begin, Live, Orchestrator, Parts},
     providers::{Providers, Settings},
     sandbox::Sandbox,
     schedule::Schedules,
@@ -36,8 +38,8 @@ use crate::{
     types::Clock,
 };
 
-/// How long what takes work in, and what does it, may take to stop.
-const GRACE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(6));
+/// How long the doors may take to close when nothing runs any more.
+const DOORS: Duration = Duration::from_secs(1);
 
 /// What a person is told when the daemon is ready.
 #[derive(Debug, Clone)]
@@ -84,7 +86,7 @@ struct Daemon {
     store: Store,
     intake: Supervisor,
     work: Supervisor,
-    stopping: CancellationToken,
+    starts: Option<Starts>,
 }
 
 impl Daemon {
@@ -97,12 +99,19 @@ impl Daemon {
         let clock = Clock::system();
         let started_at = clock.now();
         private_folder(&config.data_dir)?;
+        // Before anything that may crash: a daemon that does so again and again is to be noticed.
+        let starts = Starts::of(&config.data_dir);
+        let held = listening
+            .is_some()
+            .then(|| starts.begin(started_at, config.server.safe_mode_after))
+            .flatten();
         let bus = Bus::new(clock.clone());
         let store = Store::open(&config.database_path(), &bus)?;
         let days = config.privacy.days();
         store
             .write(move |tx| store::analytics::keep(tx, days, started_at))
             .await?;
+        store.set_floor(config.storage.min_free_mb << 20);
         let http = Http::new();
         let sandbox = Sandbox::new(config.skills.sandbox());
         let replaceable = Arc::new(ArcSwap::from_pointee(live(config, &http, &clock)));
@@ -115,6 +124,7 @@ impl Daemon {
             sandbox,
             runtimes: skills::runtimes(&config.path),
             problems: ArcSwap::from_pointee(loaded.problems.clone()),
+            starts: starts.clone(),
             data_dir: config.data_dir.clone(),
         });
         let tested = Arc::clone(&facts);
@@ -128,8 +138,11 @@ impl Daemon {
             facts: Arc::clone(&facts) as Arc<dyn crate::orchestrator::Facts>,
             data_dir: config.data_dir.clone(),
         };
-        let agent = Orchestrator::start(parts, &mut intake, &mut work).await?;
-        let stopping = CancellationToken::new();
+        let begin = Begin {
+            held,
+            patience: patience(config.server.stop_timeout()),
+        };
+        let agent = Orchestrator::start(parts, begin, &mut intake, &mut work).await?;
         let shared = Arc::new(Shared {
             agent,
             status: Arc::clone(&facts) as Arc<dyn api::DaemonStatus>,
@@ -139,7 +152,8 @@ impl Daemon {
             config: config.server.clone(),
             url: url(config, listening),
             started_at,
-            stopping: stopping.clone(),
+            stopping: CancellationToken::new(),
+            stopped: CancellationToken::new(),
         });
         if listening.is_some() {
             work.vital("self-test of the sandbox", |cancel| async move {
@@ -156,17 +170,27 @@ impl Daemon {
             store,
             intake,
             work,
-            stopping,
+            starts: listening.is_some().then_some(starts),
         })
     }
 
-    /// In order: take nothing more in, finish or park what runs, put everything on disk.
+    /// In order: take nothing more in, finish or park what runs, deliver what is there, close the doors,
+    /// put everything on disk.
     async fn stop(self) {
-        self.stopping.cancel();
-        self.intake.stop(GRACE.0).await;
-        self.work.stop(GRACE.1).await;
+        self.shared.stopping.cancel();
+        self.work.stop(self.shared.config.stop_timeout()).await;
+        self.shared.stopped.cancel();
+        self.intake.stop(DOORS).await;
         self.store.close().await;
+        if let Some(starts) = &self.starts {
+            starts.forget();
+        }
     }
+}
+
+/// How long turns may take to end by themselves: the rest is for deliveries and the disk.
+fn patience(stop: Duration) -> Duration {
+    stop.saturating_sub(Duration::from_secs(2)).max(stop / 2)
 }
 
 /// What a change of the configuration replaces.

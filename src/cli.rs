@@ -14,6 +14,7 @@ mod doctor;
 mod init;
 mod memory;
 mod out;
+mod outbox;
 mod run;
 mod schedule;
 mod session;
@@ -110,6 +111,8 @@ async fn speak(setup: &Setup, command: Command) -> Result<()> {
         Command::Skill(command) => skill::run(setup, command).await,
         Command::Schedule(command) => schedule::run(setup, command).await,
         Command::Memory(command) => memory::run(setup, command).await,
+        Command::Outbox(command) => outbox::run(setup, command).await,
+        Command::Resume => outbox::resume(setup).await,
         Command::Token(command) => token::run(setup, command).await,
         Command::Audit(command) => audit::run(setup, command).await,
         Command::Usage(args) => usage::run(setup, args).await,

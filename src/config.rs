@@ -58,6 +58,8 @@ pub struct Config {
     pub server: api::Config,
     /// The database.
     pub database: store::Config,
+    /// Its disk.
+    pub storage: store::Storage,
     /// Models.
     pub llm: Llm,
     /// Connectors.

@@ -55,6 +55,16 @@ pub trait Connector: Send + Sync + 'static {
         Abilities::default()
     }
 
+    /// Looks whether an answer that may have been delivered was ([`Resend::ReadBack`]): its receipt,
+    /// or none if it is not there.
+    async fn find(
+        &self,
+        _to: &Address,
+        _what: &Outgoing,
+    ) -> Result<Option<Receipt>, ConnectorError> {
+        Ok(None)
+    }
+
     /// Takes a signed request that the platform sent to `POST /hooks/{name}`.
     async fn hook(&self, _inbox: &dyn Inbox, _request: Hook) -> Result<Accepted, HookError> {
         Err(HookError::Unknown)
@@ -66,6 +76,20 @@ pub trait Connector: Send + Sync + 'static {
 pub struct Abilities {
     /// Receivers read the session themselves: an answer that is on disk is delivered.
     pub reads_session: bool,
+    /// What to do about an answer that may or may not have arrived.
+    pub resend: Resend,
+}
+
+/// What a platform lets us do about an answer that may or may not have arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Resend {
+    /// Nothing: it is sent again with a word that it was, because twice is better than never.
+    #[default]
+    Marked,
+    /// It is sent again with the same idempotency key; the platform drops what it has seen.
+    WithKey,
+    /// [`Connector::find`] tells whether it is there.
+    ReadBack,
 }
 
 /// Why a delivery or a listener failed, by what to do about it.
@@ -78,6 +102,12 @@ pub enum ConnectorError {
         reason: String,
         /// What the platform asked for.
         after: Option<Duration>,
+    },
+    /// The request went out and nothing is known of it: it may have arrived.
+    #[error("{reason}; it may have arrived")]
+    Unsure {
+        /// What happened.
+        reason: String,
     },
     /// The platform does not take this; trying again changes nothing.
     #[error("{0}")]

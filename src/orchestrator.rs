@@ -1,32 +1,32 @@
 //! The agent: takes messages in, answers them turn by turn, sends the answers out.
 
 mod closing;
+mod collect;
 mod context;
 mod deliver;
 mod events;
 mod fires;
+mod gate;
 mod inbox;
 mod lanes;
+mod limits;
 mod model;
 mod prompt;
 mod recover;
 mod resume;
+mod running;
 mod status;
 mod toolbox;
 mod trace;
 mod turn;
 mod work;
 
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use status::Facts;
@@ -39,7 +39,7 @@ use crate::{
     store::Store,
     supervisor::Supervisor,
     tools::Kit,
-    types::{Clock, SessionId, TurnId},
+    types::{Clock, SessionId, Span, TurnId, WhenBusy, money::Usd},
 };
 
 /// `turns` in the configuration: ceilings of one turn and of all together.
@@ -50,10 +50,17 @@ pub struct Config {
     pub max_steps: u32,
     /// Seconds that a turn may take; then comes one closing answer without tools.
     pub max_seconds: u64,
+    /// US dollars that a turn may cost where prices are known; then comes one closing answer without
+    /// tools.
+    pub max_cost_usd: Option<Usd>,
+    /// What a message does that comes while a turn runs in its conversation.
+    pub when_busy: WhenBusy,
     /// Tools of one answer that run side by side.
     pub max_parallel_tools: usize,
-    /// Sessions that are answered side by side.
-    pub max_sessions: usize,
+    /// Turns that run side by side.
+    pub max_parallel: usize,
+    /// Of these, turns of one person.
+    pub max_parallel_per_user: usize,
     /// Tokens that a model may write in one answer.
     pub max_output_tokens: u32,
 }
@@ -63,9 +70,21 @@ impl Default for Config {
         Self {
             max_steps: 24,
             max_seconds: 300,
+            max_cost_usd: None,
+            when_busy: WhenBusy::Collect,
             max_parallel_tools: 4,
-            max_sessions: 64,
+            max_parallel: 64,
+            max_parallel_per_user: 48,
             max_output_tokens: 4096,
+        }
+    }
+}
+
+impl Config {
+    fn gate(&self) -> gate::Limits {
+        gate::Limits {
+            all: self.max_parallel,
+            each: self.max_parallel_per_user,
         }
     }
 }
@@ -74,8 +93,8 @@ impl Default for Config {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Delivery {
-    /// An answer that could not be delivered for this long is given up.
-    pub max_age_sec: u64,
+    /// An answer older than this is not sent without asking.
+    pub max_age: Span,
     /// Deliveries tried at most.
     pub max_attempts: u32,
 }
@@ -83,7 +102,7 @@ pub struct Delivery {
 impl Default for Delivery {
     fn default() -> Self {
         Self {
-            max_age_sec: 3600,
+            max_age: Span(Duration::from_hours(1)),
             max_attempts: 12,
         }
     }
@@ -140,17 +159,24 @@ struct Core {
     parts: Parts,
     prompts: prompt::Prompts,
     /// Turns that run now, and how to stop them.
-    running: Mutex<HashMap<TurnId, CancellationToken>>,
-    /// Limits sessions that are answered side by side; first come, first served.
-    slots: Arc<Semaphore>,
+    running: running::Running,
+    /// Limits turns side by side.
+    gate: Arc<gate::Gate>,
     /// Something was put in the outbox.
     posted: Arc<Notify>,
+    /// Why no turn begins, while that is so.
+    held: watch::Sender<Option<String>>,
+    /// Cancelled when the last turn of a stopping daemon has ended.
+    drained: CancellationToken,
 }
 
-impl Core {
-    fn running(&self) -> MutexGuard<'_, HashMap<TurnId, CancellationToken>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// How it starts.
+#[derive(Debug, Clone)]
+pub struct Begin {
+    /// Why no turn is to begin until [`Orchestrator::release`].
+    pub held: Option<String>,
+    /// How long turns may take to end by themselves when the daemon stops.
+    pub patience: Duration,
 }
 
 impl Orchestrator {
@@ -158,18 +184,21 @@ impl Orchestrator {
     /// do it under `work`. What an earlier run left unfinished goes on.
     pub async fn start(
         parts: Parts,
+        begin: Begin,
         intake: &mut Supervisor,
         work: &mut Supervisor,
     ) -> crate::store::Result<Self> {
         let prompts = prompt::Prompts::prepare(&parts.data_dir);
-        let slots = Arc::new(Semaphore::new(parts.live().turns.max_sessions.max(1)));
+        let gate = gate::Gate::new(parts.live().turns.gate());
         let posted = Arc::clone(&parts.kit.post.posted);
         let core = Arc::new(Core {
             parts,
             prompts,
-            running: Mutex::default(),
-            slots,
+            running: running::Running::default(),
+            gate,
             posted,
+            held: watch::Sender::new(begin.held),
+            drained: CancellationToken::new(),
         });
         let waiting = recover::after_restart(&core).await?;
         let (lanes, wakes) = lanes::channel();
@@ -177,8 +206,13 @@ impl Orchestrator {
             core: Arc::clone(&core),
             lanes,
         };
+        let start = lanes::Start {
+            wakes,
+            waiting,
+            patience: begin.patience,
+        };
         work.vital("lanes", |cancel| {
-            lanes::run(Arc::clone(&core), wakes, waiting, cancel)
+            lanes::run(Arc::clone(&core), start, cancel)
         });
         let delivering = Arc::clone(&core);
         work.restarting("deliver", move |cancel| {
@@ -191,8 +225,27 @@ impl Orchestrator {
 
     /// Stops a running turn. `false` if it does not run.
     pub fn cancel(&self, turn: TurnId) -> bool {
-        let running = self.core.running();
-        running.get(&turn).inspect(|token| token.cancel()).is_some()
+        self.core.running.cancel(turn)
+    }
+
+    /// Why no turn begins, while that is so.
+    pub fn held(&self) -> Option<String> {
+        self.core.held.borrow().clone()
+    }
+
+    /// Lets turns begin again. `false` if they were not held.
+    pub fn release(&self) -> bool {
+        self.core.held.send_replace(None).is_some()
+    }
+
+    /// How many turns run, and how many wait for a place.
+    pub fn load(&self) -> (usize, usize) {
+        self.core.gate.counts()
+    }
+
+    /// Looks at the outbox now: something in it was decided.
+    pub fn deliver(&self) {
+        self.core.posted.notify_one();
     }
 
     /// Looks at a session for messages that wait.

@@ -24,6 +24,7 @@ pub mod turns;
 pub mod usage;
 pub mod users;
 
+mod room;
 mod row;
 mod worker;
 
@@ -39,6 +40,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::bus::Bus;
+pub use room::Free;
 pub use worker::Tx;
 
 /// `database` in the configuration.
@@ -61,6 +63,21 @@ impl Default for Config {
             path: None,
             url: None,
         }
+    }
+}
+
+/// `storage` in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct Storage {
+    /// With less free on the disk of the database, in MiB, new messages are refused until there is
+    /// room again.
+    pub min_free_mb: u64,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { min_free_mb: 64 }
     }
 }
 
@@ -94,10 +111,14 @@ pub enum StoreError {
 /// Result of a query.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
+/// How often a write that has to wait for room looks again.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// The open database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     pool: Arc<worker::Pool>,
+    room: Arc<room::Room>,
 }
 
 impl Store {
@@ -115,6 +136,7 @@ impl Store {
         let pool = worker::Pool::start(path, writer, bus.clone(), lock)?;
         Ok(Self {
             pool: Arc::new(pool),
+            room: Arc::new(room::Room::of(path)),
         })
     }
 
@@ -147,6 +169,51 @@ impl Store {
         result
             .await
             .unwrap_or(Err(StoreError::Closed("the query did not finish")))
+    }
+
+    /// Like [`Store::write`], for what must not be lost: while the disk is full it waits, and begins
+    /// again when there is room. The query may run more than once; at most one run is kept.
+    pub async fn keep<T, F>(&self, query: F) -> Result<T>
+    where
+        F: Fn(&Tx<'_>) -> Result<T> + Clone + Send + 'static,
+        T: Send + 'static,
+    {
+        let mut told = false;
+        loop {
+            if self.room.free().is_enough_to_go_on() {
+                match self.write(query.clone()).await {
+                    Err(StoreError::Full) => {}
+                    other => return other,
+                }
+            }
+            if !told {
+                tracing::warn!("the disk is full: work waits until there is room");
+                told = true;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Passes if there is room for something new.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] below the floor.
+    pub fn has_room(&self) -> Result<()> {
+        if self.room.free().is_enough() {
+            Ok(())
+        } else {
+            Err(StoreError::Full)
+        }
+    }
+
+    /// How much room there is.
+    pub fn free(&self) -> Free {
+        self.room.free()
+    }
+
+    /// Below this many bytes nothing new is taken.
+    pub fn set_floor(&self, bytes: u64) {
+        self.room.set_floor(bytes);
     }
 
     /// Refuses new work and returns when everything accepted is on disk.

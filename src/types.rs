@@ -6,6 +6,7 @@ pub mod frame;
 pub mod id;
 pub mod money;
 pub mod secret;
+pub mod span;
 pub mod text;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use clock::{Clock, Timestamp};
 pub use id::{MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId, TokenId, TurnId, UserId};
 pub use secret::Secret;
+pub use span::Span;
 
 /// Where a message came from and where its answer goes: a column of the turn, never "the last
 /// channel used".
@@ -72,8 +74,54 @@ pub struct Inbound {
     pub session: Option<SessionId>,
     /// A model named for this message alone.
     pub model: Option<String>,
+    /// What it does when a turn runs; `turns.when_busy` if absent.
+    pub mode: Option<WhenBusy>,
     /// Platform position to store in the same transaction (long-poll offset, IMAP UID).
     pub cursor: Option<String>,
+}
+
+/// What a message does when a turn runs in its conversation.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenBusy {
+    /// It waits and is answered in the next turn, together with what else waits.
+    #[default]
+    Collect,
+    /// It joins the running turn at its next step.
+    Steer,
+    /// It ends the running turn and is answered next.
+    Interrupt,
+    /// It waits for a turn of its own.
+    Queue,
+    /// It ends the running turn and everything that waits: what `/stop` does.
+    #[serde(skip)]
+    Stop,
+}
+
+impl WhenBusy {
+    /// As it is stored and written in configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Collect => "collect",
+            Self::Steer => "steer",
+            Self::Interrupt => "interrupt",
+            Self::Queue => "queue",
+            Self::Stop => "stop",
+        }
+    }
+
+    /// From what is stored; anything unknown has a turn of its own.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "collect" => Self::Collect,
+            "steer" => Self::Steer,
+            "interrupt" => Self::Interrupt,
+            "stop" => Self::Stop,
+            _ => Self::Queue,
+        }
+    }
 }
 
 /// Where and for whom something happens: what a tool, a reminder or an answer needs to know.
@@ -98,8 +146,10 @@ pub struct Outgoing {
     pub idempotency_key: String,
     /// The session, for platforms that show it.
     pub session: SessionId,
-    /// The external id of the message that this answers, if any.
+    /// The external id of the message that this answers, if any; the newest of several.
     pub in_reply_to: Option<String>,
+    /// External ids of the others that it answers.
+    pub also_in_reply_to: Vec<String>,
     /// The sender's id on that platform.
     pub user: String,
     /// Markdown.

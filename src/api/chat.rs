@@ -31,7 +31,7 @@ use crate::{
         users::Role,
     },
     types::{
-        Address, Attachment, Inbound, MessageId, SessionId, TurnId,
+        Address, Attachment, Inbound, MessageId, SessionId, TurnId, WhenBusy,
         frame::{Body, Frame, UsageInfo},
     },
 };
@@ -51,6 +51,7 @@ pub(super) struct Request {
     attachments: Vec<Attachment>,
     #[serde(default)]
     stream: bool,
+    mode: Option<WhenBusy>,
 }
 
 /// A message of the page, the API or the command line.
@@ -60,6 +61,7 @@ pub(super) struct Said {
     pub(super) session: SessionId,
     pub(super) client_id: String,
     pub(super) model: Option<String>,
+    pub(super) mode: Option<WhenBusy>,
 }
 
 /// Checks a message and puts it in the inbox.
@@ -97,6 +99,7 @@ pub(super) async fn accept(app: &App, caller: &Caller, said: Said) -> ApiResult<
         attachments: said.attachments,
         session: Some(said.session),
         model: said.model,
+        mode: said.mode,
         cursor: None,
     };
     Ok(app.agent.accept(inbound).await?)
@@ -155,12 +158,17 @@ pub(super) async fn send(
         session,
         client_id: Uuid::now_v7().to_string(),
         model: request.model,
+        mode: request.mode,
     };
     let (message, _) = accept(&app, &caller, said).await?.ids();
     if request.stream {
         return Ok(events(message, following).into_response());
     }
-    let turn = wait(message, following).await?;
+    let turn = tokio::select! {
+        biased;
+        turn = wait(message, following) => turn?,
+        () = app.stopped.cancelled() => return Err(put_down(message)),
+    };
     Ok(Answer(reply(&app, session, message, turn).await?).into_response())
 }
 
@@ -183,7 +191,11 @@ impl Watch {
     fn concerns(&mut self, frame: &Frame) -> bool {
         match &frame.body {
             Body::Accepted { message_id, .. } => *message_id == self.message,
-            Body::Started {
+            Body::Joined {
+                turn_id,
+                message_id,
+            }
+            | Body::Started {
                 turn_id,
                 message_id,
                 ..
@@ -198,6 +210,17 @@ impl Watch {
             }
         }
     }
+}
+
+/// The daemon stops before the answer is there.
+fn put_down(message: MessageId) -> ApiError {
+    ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "STOPPING",
+        format!(
+            "nexflow is stopping; the message {message} is kept and answered after the next start"
+        ),
+    )
 }
 
 async fn wait(message: MessageId, mut following: Following) -> ApiResult<TurnId> {

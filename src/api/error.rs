@@ -85,7 +85,7 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::Full => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "DISK_FULL",
+                "STORAGE_FULL",
                 error.to_string(),
             ),
             StoreError::Closed(_) => Self::new(

@@ -9,7 +9,12 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{App, access::Caller, error::ApiResult};
+use super::{
+    App,
+    access::Caller,
+    error::{ApiError, ApiResult},
+};
+use crate::store::{Free, outbox, users::Role};
 
 /// Knows the state of the whole daemon.
 #[async_trait]
@@ -20,6 +25,9 @@ pub trait DaemonStatus: Send + Sync + 'static {
 
     /// For `GET /ready`: a word for each part.
     async fn checks(&self) -> Value;
+
+    /// Earlier crashes count for nothing any more.
+    fn forget_crashes(&self);
 }
 
 /// The process lives.
@@ -34,8 +42,14 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
         .read(|c| Ok(c.query_row("SELECT 1", [], |_| Ok(()))?))
         .await;
     let mut checks = app.status.checks().await;
-    let ok = store.is_ok() && !app.stopping.is_cancelled();
+    let free = app.store().free();
+    let ok = store.is_ok() && free.is_enough() && !app.stopping.is_cancelled();
     if let Some(checks) = checks.as_object_mut() {
+        let room = if free.is_enough() { "ok" } else { "full" };
+        checks.insert("storage".to_owned(), room.into());
+        if let Some(reason) = app.agent.held() {
+            checks.insert("safe_mode".to_owned(), reason.into());
+        }
         let word = store
             .err()
             .map_or_else(|| "ok".to_owned(), |e| e.to_string());
@@ -72,6 +86,65 @@ pub(super) async fn status(
         );
         let user = json!({ "id": caller.user, "name": caller.name, "role": caller.role });
         report.insert("user".to_owned(), user);
+        let counts = app.store().read(outbox::counts).await?;
+        let free = app.store().free();
+        report.insert(
+            "outbox".to_owned(),
+            json!({ "open": counts.open, "ambiguous": counts.ambiguous,
+                    "dead": counts.dead, "expired": counts.expired }),
+        );
+        report.insert(
+            "storage".to_owned(),
+            json!({ "free_bytes": free.bytes, "min_free_bytes": free.floor, "ok": free.is_enough() }),
+        );
+        report.insert("safe_mode".to_owned(), json!(app.agent.held()));
+        if let Some(warnings) = report.get_mut("warnings").and_then(Value::as_array_mut) {
+            warnings.extend(warned(&app, counts, free).into_iter().map(Value::from));
+        }
     }
     Ok(Answer(report))
+}
+
+/// What an owner is to know of the agent itself.
+fn warned(app: &App, counts: outbox::Counts, free: Free) -> Vec<String> {
+    let mut warnings: Vec<String> = app.agent.held().into_iter().collect();
+    if !free.is_enough() {
+        warnings.push(format!(
+            "The disk is nearly full ({} MB free): new messages are refused and turns wait until there is room (storage.min_free_mb).",
+            free.bytes >> 20
+        ));
+    }
+    let undecided = counts.dead + counts.expired;
+    if undecided > 0 {
+        warnings.push(format!(
+            "{undecided} answers were not delivered ({} too old to be sent without asking): `nexflow outbox list` shows them, `nexflow outbox send ID` or `drop ID` decides.",
+            counts.expired
+        ));
+    }
+    warnings
+}
+
+#[derive(serde::Deserialize)]
+pub(super) struct SafeMode {
+    off: bool,
+}
+
+/// Leaves safe mode: turns begin again.
+pub(super) async fn safe_mode(
+    State(app): State<App>,
+    caller: Caller,
+    super::error::Json(SafeMode { off }): super::error::Json<SafeMode>,
+) -> ApiResult<Answer<Value>> {
+    caller.need(Role::Owner)?;
+    if !off {
+        return Err(ApiError::invalid(
+            "safe mode begins by itself after crashes; it can only be left: {\"off\": true}",
+        ));
+    }
+    app.status.forget_crashes();
+    let was = app.agent.release();
+    if was {
+        tracing::info!(by = caller.name, "left safe mode");
+    }
+    Ok(Answer(json!({ "was_on": was })))
 }

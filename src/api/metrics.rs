@@ -37,6 +37,10 @@ pub struct Metrics {
     undelivered: Gauge,
     dead: Gauge,
     stopped: Gauge,
+    free: Gauge,
+    turns: Gauge,
+    waiting: Gauge,
+    held: Gauge,
     uptime: Gauge<f64, AtomicU64>,
 }
 
@@ -63,6 +67,20 @@ impl Default for Metrics {
             "1 while a person has stopped all skills",
             stopped.clone(),
         );
+        let (free, turns) = (Gauge::default(), Gauge::default());
+        let (waiting, held) = (Gauge::default(), Gauge::default());
+        registry.register(
+            "storage_free_bytes",
+            "Free on the disk of the database",
+            free.clone(),
+        );
+        registry.register("turns_running", "Turns that run", turns.clone());
+        registry.register(
+            "turns_waiting",
+            "Conversations that wait for a place among the running ones",
+            waiting.clone(),
+        );
+        registry.register("safe_mode", "1 while no turn begins", held.clone());
         registry.register("uptime_seconds", "Time since the start", uptime.clone());
         Self {
             registry: Arc::new(registry),
@@ -71,6 +89,10 @@ impl Default for Metrics {
             undelivered,
             dead,
             stopped,
+            free,
+            turns,
+            waiting,
+            held,
             uptime,
         }
     }
@@ -90,13 +112,18 @@ impl Metrics {
         let read = app
             .store()
             .read(|c| Ok((inbox::backlog(c)?, outbox::counts(c)?)));
-        let (backlog, (open, dead)) = read.await?;
+        let (backlog, counts) = read.await?;
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.backlog.set(number(backlog));
-        self.undelivered.set(number(open));
-        self.dead.set(number(dead));
+        self.undelivered.set(number(counts.open));
+        self.dead.set(number(counts.dead + counts.expired));
         let stopped = app.agent.parts().kit.runner.brake().stopped();
         self.stopped.set(i64::from(stopped.is_some()));
+        self.free.set(number(app.store().free().bytes));
+        let (running, waiting) = app.agent.load();
+        self.turns.set(i64::try_from(running).unwrap_or(i64::MAX));
+        self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.held.set(i64::from(app.agent.held().is_some()));
         self.uptime
             .set(app.clock().now().since(app.started_at).as_secs_f64());
         Ok(())
@@ -122,11 +149,17 @@ pub(super) async fn json(State(app): State<App>, _caller: Caller) -> ApiResult<A
             usage::report(c, usage::By::Model, since)?,
         ))
     });
-    let (backlog, (open, dead), models) = read.await?;
+    let (backlog, counts, models) = read.await?;
+    let (running, waiting) = app.agent.load();
     Ok(Answer(json!({
         "uptime_s": app.clock().now().since(app.started_at).as_secs(),
         "inbox": { "backlog": backlog },
-        "outbox": { "open": open, "given_up": dead },
+        "turns": { "running": running, "waiting": waiting },
+        "outbox": {
+            "open": counts.open, "ambiguous": counts.ambiguous,
+            "dead": counts.dead, "expired": counts.expired,
+        },
+        "storage": { "free_bytes": app.store().free().bytes },
         "last_24_h": models,
     })))
 }

@@ -180,10 +180,19 @@ fn said(c: &Connection, message: messages::Message, channel: &str) -> Result<Sai
     if user {
         shown.attachments = messages::attachment_infos(c, message.id)?;
         if let Some((state, _)) = inbox::state(c, message.id)? {
-            shown.status = if state == "answered" {
-                "ok".to_owned()
-            } else {
-                state
+            shown.status = match state.as_str() {
+                "answered" => "ok".to_owned(),
+                // The answer is that of the turn it joined.
+                "merged" => match message
+                    .turn
+                    .map(|id| turns::get(c, id))
+                    .transpose()?
+                    .flatten()
+                {
+                    Some(turn) if turn.state != "answered" => turn.state,
+                    _ => "ok".to_owned(),
+                },
+                _ => state,
             };
         }
     }

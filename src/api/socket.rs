@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     store::{frames, inbox::Accepted},
-    types::{Attachment, SessionId, TurnId},
+    types::{Attachment, SessionId, TurnId, WhenBusy},
 };
 
 /// Silence after which the connection is looked at.
@@ -44,6 +44,7 @@ enum Sent {
         attachments: Vec<Attachment>,
         client_id: String,
         model: Option<String>,
+        mode: Option<WhenBusy>,
     },
     Cancel {
         turn_id: TurnId,
@@ -137,6 +138,7 @@ impl Talk {
                 attachments,
                 client_id,
                 model,
+                mode,
             }) => {
                 let said = Said {
                     text,
@@ -144,6 +146,7 @@ impl Talk {
                     session: self.session,
                     client_id: client_id.clone(),
                     model,
+                    mode,
                 };
                 (Some(client_id), self.accept(said).await)
             }

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::starts::Starts;
 use crate::{
     api,
     config::Problem,
@@ -24,6 +25,7 @@ pub struct Facts {
     pub(super) runtimes: Vec<Runtime>,
     pub(super) problems: ArcSwap<Vec<Problem>>,
     pub(super) data_dir: PathBuf,
+    pub(super) starts: Starts,
 }
 
 #[async_trait]
@@ -91,9 +93,14 @@ impl api::DaemonStatus for Facts {
             "skills": if self.brake.stopped().is_some() { "stopped" } else { "ok" },
         })
     }
+
+    fn forget_crashes(&self) {
+        self.starts.forget();
+    }
 }
 
 impl Facts {
+    /// What is wrong besides the parts.
     fn warnings(&self, mode: Mode) -> Vec<String> {
         let mut warnings: Vec<String> = self
             .problems

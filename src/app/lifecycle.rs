@@ -49,7 +49,12 @@ pub(super) async fn serve(loaded: Loaded, announce: impl FnOnce(&Ready)) -> anyh
         why = daemon.work.failed() => Some(why),
     };
     tracing::info!(reason = failed.as_deref().unwrap_or("asked to"), "stopping");
-    daemon.stop().await;
+    tokio::select! {
+        () = daemon.stop() => {}
+        // Nothing is lost: the next start goes on from what is on disk.
+        _ = stop.recv() => tracing::warn!("asked to stop again: stopping at once"),
+        _ = interrupt.recv() => tracing::warn!("asked to stop again: stopping at once"),
+    }
     // The next start makes it anew; a leftover is harmless.
     drop(std::fs::remove_file(&socket));
     failed.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, builder::FalseyValueParser};
 
-use super::{audit, chat, config, db, memory, schedule, session, skill, token, usage};
+use super::{audit, chat, config, db, memory, outbox, schedule, session, skill, token, usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,6 +79,11 @@ pub(super) enum Command {
     /// Reminders and repeated jobs
     #[command(subcommand)]
     Schedule(schedule::Command),
+    /// Answers on their way, and those that wait for a decision
+    #[command(subcommand)]
+    Outbox(outbox::Command),
+    /// Leave safe mode: answer messages again after a crash loop
+    Resume,
     /// What the agent keeps in mind
     #[command(subcommand)]
     Memory(memory::Command),
@@ -140,6 +145,8 @@ mod tests {
           session      Conversations
           skill        Skills: list, write, test, run, trust
           schedule     Reminders and repeated jobs
+          outbox       Answers on their way, and those that wait for a decision
+          resume       Leave safe mode: answer messages again after a crash loop
           memory       What the agent keeps in mind
           token        API tokens
           audit        Who did what, and whether that is all of it

@@ -150,6 +150,7 @@ impl Reader<'_> {
             data_dir,
             server: self.section("server", tree, shown),
             database: self.section("database", tree, shown),
+            storage: self.section("storage", tree, shown),
             llm: self.llm(llm, shown, off),
             channels: self.entries(&CHANNELS, Some(channels.clone())),
             skills: self.section("skills", tree, shown),

@@ -15,6 +15,7 @@ pub(super) const SECTIONS: &[&str] = &[
     "data_dir",
     "server",
     "database",
+    "storage",
     "llm",
     "channels",
     "skills",
@@ -105,6 +106,7 @@ pub(super) fn filled() -> Value {
             "data_dir": { "type": "string", "description": "Where the daemon keeps its things." },
             "server": section("The HTTP server.", of::<api::Config>()),
             "database": section("The database.", of::<store::Config>()),
+            "storage": section("The disk of the database.", of::<store::Storage>()),
             "llm": {
                 "type": "object",
                 "description": "Models.",

@@ -45,6 +45,7 @@ impl Connector for Web {
     fn abilities(&self) -> Abilities {
         Abilities {
             reads_session: true,
+            ..Abilities::default()
         }
     }
 }

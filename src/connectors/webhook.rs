@@ -11,7 +11,9 @@ use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{Connector, ConnectorError, Hook, HookError, Inbox, Spec, served_elsewhere};
+use super::{
+    Abilities, Connector, ConnectorError, Hook, HookError, Inbox, Resend, Spec, served_elsewhere,
+};
 use crate::{
     net::Http,
     store::inbox::Accepted,
@@ -94,14 +96,17 @@ impl Connector for Webhook {
                 after: None,
             });
         };
-        let body = json!({
+        let mut body = json!({
             "id": what.idempotency_key,
             "in_reply_to": what.in_reply_to,
             "session_id": what.session,
             "user": what.user,
             "text": what.text,
-        })
-        .to_string();
+        });
+        if let (Some(body), false) = (body.as_object_mut(), what.also_in_reply_to.is_empty()) {
+            body.insert("also_in_reply_to".to_owned(), json!(what.also_in_reply_to));
+        }
+        let body = body.to_string();
         let later = |reason: String| ConnectorError::Later {
             reason,
             after: None,
@@ -110,6 +115,8 @@ impl Connector for Webhook {
             .http
             .client(&endpoint.reply_url)
             .map_err(|e| later(e.to_string()))?;
+        // The receiver knows a repeated key, so a second try is never a second answer.
+        let unsure = |reason: String| ConnectorError::Unsure { reason };
         let request = client
             .post(endpoint.reply_url.clone())
             .timeout(PATIENCE)
@@ -117,10 +124,15 @@ impl Connector for Webhook {
             .header("idempotency-key", &what.idempotency_key)
             .header("x-signature-256", sign(&endpoint.secret, body.as_bytes()))
             .body(body);
-        let answer = request
-            .send()
-            .await
-            .map_err(|e| later(e.without_url().to_string()))?;
+        let answer = request.send().await.map_err(|e| {
+            let arrived = !(e.is_connect() || e.is_builder());
+            let reason = e.without_url().to_string();
+            if arrived {
+                unsure(reason)
+            } else {
+                later(reason)
+            }
+        })?;
         let status = answer.status();
         let said = format!(
             "{} answered {status}",
@@ -132,6 +144,13 @@ impl Connector for Webhook {
             Err(ConnectorError::Refused(said))
         } else {
             Err(later(said))
+        }
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            resend: Resend::WithKey,
+            ..Abilities::default()
         }
     }
 
@@ -151,6 +170,7 @@ impl Connector for Webhook {
             attachments: said.attachments,
             session: None,
             model: None,
+            mode: None,
             cursor: None,
         };
         Ok(inbox.accept(message).await?)

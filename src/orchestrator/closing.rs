@@ -3,16 +3,13 @@
 
 use serde_json::Value;
 
-use super::{
-    deliver, events,
-    work::{Limit, Work},
-};
+use super::{collect, deliver, events, limits::Limit, work::Work};
 use crate::{
     fail::{self, Point},
     providers::About,
     store::{
         Result, Tx, frames,
-        inbox::{self, State},
+        inbox::State,
         messages::{self, Author, Message},
         outbox::{self, Parcel},
         sessions,
@@ -29,6 +26,7 @@ use crate::{
 const PRUNE: u64 = 64;
 
 /// What is written at the end.
+#[derive(Clone)]
 struct Answer {
     state: State,
     text: String,
@@ -37,18 +35,8 @@ struct Answer {
     error: Option<(&'static str, String)>,
     /// The model call that gave the answer.
     said: Option<(StepId, Said, usage::Spent)>,
-    notice: Option<String>,
-}
-
-/// What a model is told when a ceiling is reached.
-pub(super) fn last_word(limit: Limit) -> String {
-    let which = match limit {
-        Limit::Steps => "number of steps",
-        Limit::Time => "time",
-    };
-    format!(
-        "(From Nexflow: this turn reached its limit on {which}. No more tools can be called. Answer now with what you have, and say what is left undone.)"
-    )
+    /// Why it ended before it was done.
+    limit: Option<Limit>,
 }
 
 /// The model answered.
@@ -68,10 +56,6 @@ pub(super) async fn answered(
     } else {
         text
     };
-    let notice = last.map(|limit| match limit {
-        Limit::Steps => "This turn reached its limit on steps (turns.max_steps).".to_owned(),
-        Limit::Time => "This turn reached its limit on time (turns.max_seconds).".to_owned(),
-    });
     let answer = Answer {
         state: State::Answered,
         text,
@@ -79,7 +63,7 @@ pub(super) async fn answered(
         model: about.model.clone(),
         error: None,
         said: Some((step, said, spent)),
-        notice,
+        limit: last,
     };
     close(work, answer).await
 }
@@ -87,20 +71,12 @@ pub(super) async fn answered(
 /// The person stopped it.
 pub(super) async fn cancelled(work: &mut Work, text: &str) -> Result<()> {
     let said = all_text(work, text);
-    let done: Vec<String> = work
-        .steps
-        .iter()
-        .filter_map(|s| match &s.kind {
-            StepKind::Tool { call, .. } => Some(format!("`{}` ({})", call.tool, s.status.as_str())),
-            StepKind::Model { .. } => None,
-        })
-        .collect();
-    let done = if done.is_empty() {
-        String::new()
+    let why = if work.core.running.superseded(work.turn.session) {
+        "Stopped for your newer message."
     } else {
-        format!(" Done by then: {}.", done.join(", "))
+        "Stopped."
     };
-    let text = format!("{said}\n\n*Stopped.{done}*")
+    let text = format!("{said}\n\n*{why}{}*", what_was_done(work))
         .trim_start()
         .to_owned();
     let answer = Answer {
@@ -110,9 +86,35 @@ pub(super) async fn cancelled(work: &mut Work, text: &str) -> Result<()> {
         model: String::new(),
         error: None,
         said: None,
-        notice: None,
+        limit: None,
     };
     close(work, answer).await
+}
+
+/// Which calls had finished by then, and which were stopped.
+fn what_was_done(work: &Work) -> String {
+    let named = |wanted: &[CallStatus]| {
+        let calls = work.steps.iter().filter_map(|s| match &s.kind {
+            StepKind::Tool { call, .. } if wanted.contains(&s.status) => {
+                Some(format!("`{}`", call.tool))
+            }
+            _ => None,
+        });
+        calls.collect::<Vec<_>>().join(", ")
+    };
+    use CallStatus::{Cancelled, Failed, Interrupted, Ok, Refused, Running};
+    [
+        ("Done by then", named(&[Ok])),
+        ("Failed by then", named(&[Failed, Refused])),
+        (
+            "Stopped in the middle, outcome unknown",
+            named(&[Cancelled, Interrupted, Running]),
+        ),
+    ]
+    .into_iter()
+    .filter(|(_, calls)| !calls.is_empty())
+    .map(|(what, calls)| format!(" {what}: {calls}."))
+    .collect()
 }
 
 /// It failed; the answer says so.
@@ -125,7 +127,7 @@ pub(super) async fn failed(work: &mut Work, (code, text): (&'static str, &str)) 
         model: String::new(),
         error: Some((code, text.to_owned())),
         said: None,
-        notice: None,
+        limit: None,
     };
     close(work, answer).await
 }
@@ -172,26 +174,16 @@ async fn close(work: &mut Work, answer: Answer) -> Result<()> {
         .filter(|s| s.status == CallStatus::Running)
         .filter_map(|s| stopped_call(work, s))
         .collect();
-    let write = work.core.parts.store.write(move |tx| {
-        let end = End {
-            state: match answer.state {
-                State::Cancelled => "cancelled",
-                State::Failed => "failed",
-                _ => "answered",
-            },
-            provider: answer.provider.clone(),
-            model: answer.model.clone(),
-            error: answer.error.as_ref().map(|(code, _)| (*code).to_owned()),
-        };
-        if !turns::finish(tx, turn.id, &end, now)? {
+    let write = work.core.parts.store.keep(move |tx| {
+        if !turns::finish(tx, turn.id, &end(&answer), now)? {
             return Ok(false);
         }
         if let Some(step) = lost {
             turns::end_step(tx, step, CallStatus::Cancelled, "", now)?;
         }
-        for (step, frame) in running {
-            turns::end_step(tx, step, CallStatus::Cancelled, "stopped", now)?;
-            tx.show(turn.session, frame)?;
+        for (step, frame) in &running {
+            turns::end_step(tx, *step, CallStatus::Cancelled, "stopped", now)?;
+            tx.show(turn.session, frame.clone())?;
         }
         write(tx, &turn, (id, &answer, &parcel), now)?;
         if let Some((_, said, _)) = &answer.said {
@@ -212,6 +204,19 @@ async fn close(work: &mut Work, answer: Answer) -> Result<()> {
     Ok(())
 }
 
+fn end(answer: &Answer) -> End {
+    End {
+        state: match answer.state {
+            State::Cancelled => "cancelled",
+            State::Failed => "failed",
+            _ => "answered",
+        },
+        provider: answer.provider.clone(),
+        model: answer.model.clone(),
+        error: answer.error.as_ref().map(|(code, _)| (*code).to_owned()),
+    }
+}
+
 fn stopped_call(work: &Work, step: &turns::Step) -> Option<(StepId, Body)> {
     let StepKind::Tool { call, .. } = &step.kind else {
         return None;
@@ -229,11 +234,13 @@ fn stopped_call(work: &Work, step: &turns::Step) -> Option<(StepId, Body)> {
 }
 
 fn parcel(work: &Work, id: MessageId, text: &str, now: Timestamp) -> Parcel {
+    let mut answers = work.answers();
     Parcel {
         id,
         session: work.turn.session,
         turn: Some(work.turn.id),
-        in_reply_to: Some(work.asked.external_id.clone()),
+        in_reply_to: answers.pop(),
+        also_in_reply_to: answers,
         to: work.turn.reply_to.clone(),
         external_user: work.asked.external_user.clone(),
         text: text.to_owned(),
@@ -241,7 +248,9 @@ fn parcel(work: &Work, id: MessageId, text: &str, now: Timestamp) -> Parcel {
         attempts: 0,
         next_at: now,
         last_error: None,
+        unsure: false,
         created_at: now,
+        decided_at: None,
         finished_at: None,
     }
 }
@@ -272,22 +281,19 @@ fn write(
         at: now,
     };
     messages::insert(tx, &message)?;
-    inbox::set_state(tx, turn.message, answer.state, now)?;
+    collect::finish(tx, turn, answer.state, now)?;
     outbox::insert(tx, parcel)?;
     sessions::touch(tx, turn.session, "", now)?;
     if turn.id.0.as_u128().is_multiple_of(u128::from(PRUNE)) {
         frames::prune(tx, turn.session)?;
     }
-    if let Some(text) = &answer.notice {
-        let code = "limit".to_owned();
-        tx.show(
-            turn.session,
-            Body::Notice {
-                turn_id: Some(turn.id),
-                code,
-                text: text.clone(),
-            },
-        )?;
+    if let Some(limit) = answer.limit {
+        let notice = Body::Notice {
+            turn_id: Some(turn.id),
+            code: limit.code().to_owned(),
+            text: limit.notice().to_owned(),
+        };
+        tx.show(turn.session, notice)?;
     }
     let (usage, cost) = usage::of_turn(tx, turn.id)?;
     let usage = UsageInfo::new(usage, cost);

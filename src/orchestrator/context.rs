@@ -1,11 +1,15 @@
 //! What a model is told: who it is, what it may use, what was said before, as much as fits.
 
+use std::collections::{BTreeMap, HashMap};
+
 use rusqlite::Connection;
+use uuid::Uuid;
 
 use super::work::Work;
 use crate::{
     store::{
         Result,
+        inbox::{self, Waiting},
         memories::Hit,
         messages::{self, Author},
         turns::{self, Step, StepKind},
@@ -34,9 +38,8 @@ pub(super) struct Context {
 
 /// A turn of the past: what was said and done in it, together or not at all.
 #[derive(Default)]
-struct Past {
-    turn: Option<TurnId>,
-    messages: Vec<Message>,
+pub(super) struct Past {
+    pub(super) messages: Vec<Message>,
     tokens: u64,
 }
 
@@ -61,7 +64,7 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
             past: vec![asked],
         });
     }
-    let (id, session) = (work.asked.id, work.turn.session);
+    let (id, session, turn) = (work.asked.id, work.turn.session, work.turn.id);
     let hits = parts
         .kit
         .memory
@@ -76,7 +79,7 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
         + u64::from(parts.live().turns.max_output_tokens);
     // Results of this turn's tools need room too.
     let room = u64::from(about.context_tokens).saturating_sub(fixed) * 3 / 4;
-    let past = parts.store.read(move |c| past(c, session, id)).await?;
+    let past = parts.store.read(move |c| past(c, session, turn)).await?;
     let (mut messages, dropped) = fit(past, room);
     if dropped > 0 {
         tracing::info!(dropped, "earlier turns do not fit the model's window");
@@ -125,10 +128,32 @@ fn volatile(work: &Work, hits: &[Hit]) -> String {
 }
 
 async fn images(work: &Work) -> Result<Vec<Attachment>> {
-    let id = work.asked.id;
+    let asked = work.also.iter().filter(|m| m.joined.is_none());
+    let ids: Vec<MessageId> = asked.chain([&work.asked]).map(|m| m.id).collect();
     let store = &work.core.parts.store;
-    let files = store.read(move |c| messages::attachments(c, id)).await?;
-    Ok(only_images(files))
+    let files = store.read(move |c| {
+        let all = ids.into_iter().map(|id| messages::attachments(c, id));
+        all.collect::<Result<Vec<_>>>()
+    });
+    Ok(only_images(files.await?.into_iter().flatten().collect()))
+}
+
+/// What joined a turn while it ran, as it is told to a model.
+pub(super) fn joined(c: &Connection, joined: Vec<Waiting>) -> Result<Vec<(u32, Message)>> {
+    let said = joined.into_iter().filter_map(|m| Some((m.joined?, m)));
+    said.map(|(before, message)| {
+        let images = only_images(messages::attachments(c, message.id)?);
+        Ok((before, while_running(message.text, images)))
+    })
+    .collect()
+}
+
+/// The model is to know that this came in the middle of its work.
+fn while_running(text: String, images: Vec<Attachment>) -> Message {
+    Message::User {
+        text: format!("(Said while you were working on this:)\n{text}"),
+        images,
+    }
 }
 
 /// The newest turns that fit, oldest first, and how many do not.
@@ -151,66 +176,82 @@ fn fit(past: Vec<Past>, room: u64) -> (Vec<Message>, usize) {
     )
 }
 
-/// The turns of a session before a message, derived from what is written. An answer belongs to the
-/// message that it answers, also where other messages came in between: a question that looks
-/// unanswered is answered, and acted upon, again.
-fn past(c: &Connection, session: SessionId, before: MessageId) -> Result<Vec<Past>> {
-    let mut all: Vec<Past> = Vec::new();
-    let mut messages = messages::latest(c, session, Some(before), LOOK_BACK)?;
-    messages.extend(messages::answers_since(c, session, before)?);
-    let Some(first) = messages.first().map(|m| m.id) else {
-        return Ok(all);
+/// What was said and done in a session besides one turn, derived from what is written: turn by turn in
+/// the order in which they began, whenever their messages came.
+pub(super) fn past(c: &Connection, session: SessionId, turn: TurnId) -> Result<Vec<Past>> {
+    let messages = messages::besides(c, session, turn, LOOK_BACK)?;
+    let Some(first) = messages.last().map(|m| m.id) else {
+        return Ok(Vec::new());
     };
     let with_files = messages::with_files(c, session)?;
     let mut steps = turns::steps_with_tools(c, session, first)?;
-    for message in messages {
-        match message.author {
-            Author::User => {
-                let mut turn = Past {
-                    turn: message.turn,
-                    ..Past::default()
-                };
-                let mut images = Vec::new();
-                if with_files.contains(&message.id) {
-                    images = only_images(messages::attachments(c, message.id)?);
-                }
-                turn.push(Message::User {
-                    text: message.text,
-                    images,
-                });
-                let done = message.turn.and_then(|id| steps.remove(&id));
-                for step in called(&done.unwrap_or_default()) {
-                    turn.push(shortened(step));
-                }
-                all.push(turn);
+    let joined = inbox::joined(c, session, first)?;
+    let mut all: BTreeMap<Uuid, Vec<messages::Message>> = BTreeMap::new();
+    for message in messages.into_iter().rev() {
+        // A reminder stands for itself.
+        let place = message.turn.map_or(message.id.0, |turn| turn.0);
+        all.entry(place).or_default().push(message);
+    }
+    let mut past = Vec::new();
+    for (turn, said) in all {
+        let steps = steps.remove(&TurnId(turn)).unwrap_or_default();
+        let images = |id: MessageId| -> Result<Vec<Attachment>> {
+            if with_files.contains(&id) {
+                return Ok(only_images(messages::attachments(c, id)?));
             }
-            Author::Assistant => {
-                let same = |turn: &&mut Past| message.turn.is_some() && turn.turn == message.turn;
-                let turn = match all.iter_mut().rev().find(same) {
-                    Some(turn) => turn,
-                    None => {
-                        all.push(Past::default());
-                        let Some(new) = all.last_mut() else { continue };
-                        new
-                    }
-                };
-                turn.push(Message::Assistant {
-                    text: answer(&message),
-                    calls: Vec::new(),
-                });
+            Ok(Vec::new())
+        };
+        past.push(one_turn(said, &steps, &joined, images)?);
+    }
+    Ok(past)
+}
+
+/// One turn: what it was asked, what it did and was told meanwhile, what it answered.
+fn one_turn(
+    said: Vec<messages::Message>,
+    steps: &[Step],
+    joined: &HashMap<MessageId, u32>,
+    images: impl Fn(MessageId) -> Result<Vec<Attachment>>,
+) -> Result<Past> {
+    let mut turn = Past::default();
+    let (mut meanwhile, mut answers) = (Vec::new(), Vec::new());
+    for message in said {
+        match message.author {
+            Author::Assistant => answers.push(Message::Assistant {
+                text: answer(&message),
+                calls: Vec::new(),
+            }),
+            Author::User => {
+                let images = images(message.id)?;
+                match joined.get(&message.id) {
+                    Some(before) => meanwhile.push((*before, while_running(message.text, images))),
+                    None => turn.push(Message::User {
+                        text: message.text,
+                        images,
+                    }),
+                }
             }
         }
     }
-    Ok(all)
+    // Steps without the beginning of their turn have nothing that they answer.
+    if !turn.messages.is_empty() {
+        for step in called(steps, &meanwhile) {
+            turn.push(shortened(step));
+        }
+    }
+    for answer in answers {
+        turn.push(answer);
+    }
+    Ok(turn)
 }
 
-/// What was done in a turn up to its last result: what was said after that is the answer, which is a
-/// message of its own.
-fn called(steps: &[Step]) -> Vec<Message> {
-    let mut done = said_in(steps);
+/// What was done in a turn up to its last result, and what it was told meanwhile: what was said after
+/// that is the answer, which is a message of its own.
+fn called(steps: &[Step], joined: &[(u32, Message)]) -> Vec<Message> {
+    let mut done = said_in(steps, joined);
     let until = done
         .iter()
-        .rposition(|m| matches!(m, Message::Result { .. }));
+        .rposition(|m| matches!(m, Message::Result { .. } | Message::User { .. }));
     done.truncate(until.map_or(0, |n| n + 1));
     done
 }
@@ -249,11 +290,16 @@ fn shortened(message: Message) -> Message {
     }
 }
 
-/// Steps as a conversation: each answer with its calls, then the result of each call.
-pub(super) fn said_in(steps: &[Step]) -> Vec<Message> {
+/// Steps as a conversation: each answer with its calls, then the result of each call, then what was said
+/// meanwhile.
+pub(super) fn said_in(steps: &[Step], joined: &[(u32, Message)]) -> Vec<Message> {
     let mut said = Vec::new();
     let mut open: Vec<Call> = Vec::new();
+    let mut joined = joined.iter().peekable();
     for step in steps {
+        while let Some((_, message)) = joined.next_if(|(before, _)| *before <= step.ordinal) {
+            said.push(message.clone());
+        }
         match &step.kind {
             StepKind::Model { text, calls, .. } if step.status == CallStatus::Ok => {
                 open.clone_from(calls);
@@ -275,6 +321,7 @@ pub(super) fn said_in(steps: &[Step]) -> Vec<Message> {
             StepKind::Model { .. } | StepKind::Tool { .. } => {}
         }
     }
+    said.extend(joined.map(|(_, message)| message.clone()));
     said
 }
 

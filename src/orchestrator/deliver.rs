@@ -8,15 +8,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::Core;
 use crate::{
-    connectors::ConnectorError,
+    connectors::{Connector, ConnectorError, Resend},
     fail::{self, Point},
     store::{
         Result, StoreError, attempts,
         outbox::{self, Parcel},
     },
-    types::{Outgoing, Receipt, Timestamp},
+    types::{Outgoing, Receipt, Timestamp, frame::Body},
 };
 
+/// Added to what may have been delivered already, where the platform cannot tell.
+const AGAIN: &str = "\n\n*(sent again after a restart: you may have this already)*";
 /// Deliveries taken at once.
 const BATCH: u32 = 32;
 /// Deliveries under way side by side.
@@ -24,21 +26,24 @@ const SIDE_BY_SIDE: usize = 8;
 /// The longest wait between two looks, and between two tries.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// Delivers until cancelled.
+/// Delivers until cancelled; then what the last turns gave, and ends.
 pub(super) async fn run(
     core: Arc<Core>,
     cancel: CancellationToken,
 ) -> std::result::Result<(), StoreError> {
+    // Nobody else sends: what an earlier run of this was sending may or may not have arrived.
+    core.parts.store.keep(|tx| outbox::recover(tx)).await?;
     loop {
         let posted = core.posted.notified();
         tokio::pin!(posted);
         // Listens before it looks, so that nothing is missed in between.
         posted.as_mut().enable();
+        let last = core.drained.is_cancelled();
         let now = core.parts.clock.now();
         let due = core
             .parts
             .store
-            .write(move |tx| {
+            .keep(move |tx| {
                 let due = outbox::take_due(tx, now, BATCH)?;
                 attempts::begin(tx, &due, now)?;
                 Ok(due)
@@ -52,36 +57,38 @@ pub(super) async fn run(
             }
             continue;
         }
+        if last && cancel.is_cancelled() {
+            return Ok(());
+        }
         let next = core.parts.store.read(outbox::next_due).await?;
         let wait = next.map_or(LONGEST, |at| at.since(core.parts.clock.now()).min(LONGEST));
         tokio::select! {
             () = &mut posted => {}
             () = tokio::time::sleep(wait.max(Duration::from_millis(5))) => {}
-            () = cancel.cancelled() => return Ok(()),
+            () = core.drained.cancelled() => {}
         }
     }
 }
 
-/// One try, and what follows from it.
+/// What follows from one try.
+enum Outcome {
+    Delivered(Receipt),
+    Retry(String, Option<Duration>),
+    Ambiguous(String),
+    GivenUp(&'static str, String),
+}
+
+/// One try, and what follows from it, written.
 async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
-    let outcome = if too_old(core, &parcel) {
-        Err(ConnectorError::Refused(
-            "it became too old to be of use".to_owned(),
-        ))
-    } else {
-        fail::point(Point::OutboxTaken);
-        let sent = send(core, &parcel).await;
-        fail::point(Point::OutboxSent);
-        sent
-    };
-    let now = core.parts.clock.now();
-    let (id, connector) = (parcel.id, parcel.to.connector.clone());
+    let outcome = outcome(core, &parcel).await;
+    let (now, connector) = (core.parts.clock.now(), parcel.to.connector.clone());
+    let (id, attempts, session) = (parcel.id, parcel.attempts, parcel.session);
+    let store = &core.parts.store;
     match outcome {
-        Ok(receipt) => {
-            tracing::info!(message_id = %id, connector, attempts = parcel.attempts, "delivered");
-            core.parts
-                .store
-                .write(move |tx| {
+        Outcome::Delivered(receipt) => {
+            tracing::info!(message_id = %id, connector, attempts, "delivered");
+            store
+                .keep(move |tx| {
                     outbox::delivered(tx, id, receipt.post.as_deref(), now)?;
                     attempts::end(tx, id, now)?;
                     fail::point(Point::OutboxWritten);
@@ -91,62 +98,115 @@ async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
             fail::point(Point::OutboxCommitted);
             Ok(())
         }
-        Err(ConnectorError::Later { reason, after })
-            if parcel.attempts < core.parts.live().delivery.max_attempts =>
-        {
-            let wait = after.unwrap_or_else(|| back_off(parcel.attempts));
+        Outcome::Retry(reason, after) => {
+            let wait = after.unwrap_or_else(|| back_off(attempts));
             tracing::warn!(message_id = %id, connector, %reason, wait_ms = wait.as_millis(), "not delivered; trying again");
-            core.parts
-                .store
-                .write(move |tx| {
+            store
+                .keep(move |tx| {
                     outbox::retry(tx, id, &reason, now.plus(wait))?;
                     attempts::end(tx, id, now)
                 })
                 .await
         }
-        Err(error) => {
-            tracing::error!(message_id = %id, connector, %error, "delivery given up; `nexflow trace` shows it");
-            let state = if too_old(core, &parcel) {
-                "expired"
-            } else {
-                "dead"
-            };
-            let why = error.to_string();
-            core.parts
-                .store
-                .write(move |tx| {
-                    outbox::give_up(tx, id, (state, &why), now)?;
+        Outcome::Ambiguous(reason) => {
+            let wait = back_off(attempts);
+            tracing::warn!(message_id = %id, connector, %reason, wait_ms = wait.as_millis(), "it may have been delivered; settling that");
+            store
+                .keep(move |tx| {
+                    outbox::ambiguous(tx, id, &reason, now.plus(wait))?;
                     attempts::end(tx, id, now)
+                })
+                .await
+        }
+        Outcome::GivenUp(state, why) => {
+            tracing::error!(message_id = %id, connector, state, %why, "not delivered; `nexflow outbox list` shows it");
+            let notice = given_up(&parcel, state, &why);
+            store
+                .keep(move |tx| {
+                    outbox::give_up(tx, id, (state, &why), now)?;
+                    attempts::end(tx, id, now)?;
+                    tx.show(session, notice.clone())
                 })
                 .await
         }
     }
 }
 
-fn too_old(core: &Core, parcel: &Parcel) -> bool {
-    let limit = Duration::from_secs(core.parts.live().delivery.max_age_sec);
-    core.parts.clock.now().since(parcel.created_at) > limit
+/// What the owner is told.
+fn given_up(parcel: &Parcel, state: &str, why: &str) -> Body {
+    let connector = &parcel.to.connector;
+    let id = parcel.id;
+    let what = if state == "expired" {
+        format!("An answer for `{connector}` became too old to be sent without asking")
+    } else {
+        format!("An answer could not be delivered through `{connector}` ({why})")
+    };
+    Body::Notice {
+        turn_id: None,
+        code: format!("delivery_{state}"),
+        text: format!(
+            "{what}: `nexflow outbox send {id}` sends it now, `nexflow outbox drop {id}` drops it."
+        ),
+    }
 }
 
-async fn send(core: &Core, parcel: &Parcel) -> std::result::Result<Receipt, ConnectorError> {
+async fn outcome(core: &Core, parcel: &Parcel) -> Outcome {
     let live = core.parts.live();
-    let Some(connector) = live.connectors.get(&parcel.to.connector) else {
-        let reason = format!(
-            "channels.{} is not configured any more",
-            parcel.to.connector
+    let since = parcel.decided_at.unwrap_or(parcel.created_at);
+    if core.parts.clock.now().since(since) > live.delivery.max_age.0 {
+        return Outcome::GivenUp(
+            "expired",
+            "it became too old to be sent without asking".to_owned(),
         );
-        return Err(ConnectorError::Later {
-            reason,
+    }
+    let tried = match live.connectors.get(&parcel.to.connector) {
+        Some(connector) => {
+            fail::point(Point::OutboxTaken);
+            let sent = send(&**connector, parcel).await;
+            fail::point(Point::OutboxSent);
+            sent
+        }
+        None => Err(ConnectorError::Later {
+            reason: format!(
+                "channels.{} is not configured any more",
+                parcel.to.connector
+            ),
             after: None,
-        });
+        }),
     };
-    let what = Outgoing {
+    let again = parcel.attempts < live.delivery.max_attempts;
+    match tried {
+        Ok(receipt) => Outcome::Delivered(receipt),
+        Err(ConnectorError::Later { reason, after }) if again => Outcome::Retry(reason, after),
+        Err(ConnectorError::Unsure { reason }) if again => Outcome::Ambiguous(reason),
+        Err(error) => Outcome::GivenUp("dead", error.to_string()),
+    }
+}
+
+/// Sends an answer; one that may have arrived already is first settled as the platform lets us.
+async fn send(
+    connector: &dyn Connector,
+    parcel: &Parcel,
+) -> std::result::Result<Receipt, ConnectorError> {
+    let mut what = Outgoing {
         idempotency_key: parcel.id.to_string(),
         session: parcel.session,
         in_reply_to: parcel.in_reply_to.clone(),
+        also_in_reply_to: parcel.also_in_reply_to.clone(),
         user: parcel.external_user.clone(),
         text: parcel.text.clone(),
     };
+    if parcel.unsure {
+        match connector.abilities().resend {
+            Resend::WithKey => {}
+            Resend::ReadBack => {
+                if let Some(receipt) = connector.find(&parcel.to, &what).await? {
+                    return Ok(receipt);
+                }
+            }
+            Resend::Marked => what.text.push_str(AGAIN),
+        }
+    }
     connector.send(&parcel.to, &what).await
 }
 
@@ -170,3 +230,6 @@ pub(super) fn parcel(core: &Core, parcel: Parcel, now: Timestamp) -> Parcel {
         ..parcel
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::{
         sessions,
     },
     types::{
-        Inbound, MessageId, SessionId, Timestamp,
+        Inbound, MessageId, SessionId, Timestamp, WhenBusy,
         frame::{Body, UsageInfo},
     },
 };
@@ -158,6 +158,7 @@ fn say(core: &Core, tx: &Tx<'_>, schedule: &Schedule, now: Timestamp) -> Result<
         session: schedule.session_id,
         turn: None,
         in_reply_to: None,
+        also_in_reply_to: Vec::new(),
         to: schedule.address.clone(),
         external_user: schedule.external_user.clone(),
         text: text.clone(),
@@ -165,7 +166,9 @@ fn say(core: &Core, tx: &Tx<'_>, schedule: &Schedule, now: Timestamp) -> Result<
         attempts: 0,
         next_at: now,
         last_error: None,
+        unsure: false,
         created_at: now,
+        decided_at: None,
         finished_at: None,
     };
     outbox::insert(tx, &deliver::parcel(core, parcel, now))?;
@@ -212,9 +215,10 @@ fn ask(tx: &Tx<'_>, schedule: &Schedule, slot: Timestamp, now: Timestamp) -> Res
         attachments: Vec::new(),
         session: Some(schedule.session_id),
         model: None,
+        mode: None,
         cursor: None,
     };
-    Ok(match inbox::write(tx, &inbound, now)? {
+    Ok(match inbox::write(tx, (&inbound, WhenBusy::Queue), now)? {
         Ok(_) => Fired::Asked,
         Err(_) => Fired::Nothing,
     })

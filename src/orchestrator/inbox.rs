@@ -13,7 +13,7 @@ use crate::{
         sessions,
     },
     types::{
-        Inbound, Timestamp,
+        Inbound, Timestamp, WhenBusy,
         frame::{AttachmentInfo, Body},
         text::shorten,
     },
@@ -25,30 +25,46 @@ const TITLE: usize = 80;
 #[async_trait]
 impl Inbox for Orchestrator {
     async fn accept(&self, message: Inbound) -> std::result::Result<Accepted, AcceptError> {
-        let now = self.core.parts.clock.now();
-        let accepted = self
-            .core
-            .parts
+        let parts = &self.core.parts;
+        // Nothing is promised that may not fit on the disk any more.
+        parts.store.has_room()?;
+        let now = parts.clock.now();
+        let mode = when_busy(&message, parts.live().turns.when_busy);
+        let accepted = parts
             .store
-            .write(move |tx| write(tx, &message, now))
+            .write(move |tx| write(tx, (&message, mode), now))
             .await?;
         let accepted = accepted.map_err(|Refusal::NoSession(id)| AcceptError::NoSession(id))?;
         if let Accepted::New(id, session) = accepted {
             fail::point(Point::AcceptCommitted);
             tracing::info!(message_id = %id, session_id = %session, "accepted");
+            if matches!(mode, WhenBusy::Interrupt | WhenBusy::Stop) {
+                self.core.running.interrupt(session, id);
+            }
             self.wake(session).await;
         }
         Ok(accepted)
     }
 }
 
+/// What a message does when a turn runs. A command has a turn of its own, and only `/stop` ends others.
+fn when_busy(message: &Inbound, usual: WhenBusy) -> WhenBusy {
+    if crate::providers::is_stop(&message.text) {
+        WhenBusy::Stop
+    } else if crate::providers::is_command(&message.text) {
+        WhenBusy::Queue
+    } else {
+        message.mode.unwrap_or(usual)
+    }
+}
+
 /// Inbox row, message, attachments and frame, all or nothing.
 pub(super) fn write(
     tx: &Tx<'_>,
-    inbound: &Inbound,
+    (inbound, mode): (&Inbound, WhenBusy),
     now: Timestamp,
 ) -> Result<std::result::Result<Accepted, Refusal>> {
-    let accepted = match inbox::accept(tx, inbound, now)? {
+    let accepted = match inbox::accept(tx, inbound, mode, now)? {
         Ok(Accepted::New(id, session)) => Accepted::New(id, session),
         other => return Ok(other),
     };

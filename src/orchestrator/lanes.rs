@@ -2,8 +2,9 @@
 //! side, first come, first served.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{sync::mpsc, task::JoinSet};
@@ -11,7 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{Core, turn};
-use crate::types::SessionId;
+use crate::{
+    store::{Result, sessions},
+    types::{SessionId, UserId},
+};
 
 /// Wake-ups that may wait; senders wait beyond that.
 const QUEUE: usize = 1024;
@@ -35,55 +39,93 @@ pub(super) fn channel() -> (Wake, mpsc::Receiver<SessionId>) {
     (Wake(send), receive)
 }
 
+/// What lanes begin with.
+pub(super) struct Start {
+    pub(super) wakes: mpsc::Receiver<SessionId>,
+    /// Sessions in which something waited at the start.
+    pub(super) waiting: Vec<SessionId>,
+    /// How long turns may take to end by themselves when the daemon stops.
+    pub(super) patience: Duration,
+}
+
 /// Runs lanes until cancelled; begins with the sessions that were waiting at the start.
 pub(super) async fn run(
     core: Arc<Core>,
-    mut wakes: mpsc::Receiver<SessionId>,
-    waiting: Vec<SessionId>,
+    start: Start,
     cancel: CancellationToken,
-) -> Result<(), String> {
+) -> std::result::Result<(), String> {
+    let mut wakes = start.wakes;
+    let mut released = core.held.subscribe();
+    let stop = Stop {
+        asked: cancel.clone(),
+        patience: start.patience,
+    };
     let mut lanes = Lanes {
         core,
-        cancel: cancel.clone(),
+        stop,
         open: HashMap::new(),
+        held: HashSet::new(),
         tasks: JoinSet::new(),
     };
-    for session in waiting {
+    for session in start.waiting {
         lanes.wake(session);
     }
     loop {
         tokio::select! {
             Some(session) = wakes.recv() => lanes.wake(session),
             Some(ended) = lanes.tasks.join_next() => lanes.ended(ended),
+            Ok(()) = released.changed() => lanes.release(),
             () = cancel.cancelled() => break,
         }
     }
     // Turns that do not end in time go on after the next start, from their last step.
     while lanes.tasks.join_next().await.is_some() {}
+    lanes.core.drained.cancel();
     Ok(())
+}
+
+/// That the daemon stops, and how long turns may take to end by themselves then.
+#[derive(Clone)]
+pub(super) struct Stop {
+    pub(super) asked: CancellationToken,
+    pub(super) patience: Duration,
 }
 
 struct Lanes {
     core: Arc<Core>,
-    cancel: CancellationToken,
+    stop: Stop,
     /// Sessions with a task; whether they were woken again since.
     open: HashMap<SessionId, bool>,
+    /// Sessions that begin when turns are not held any more.
+    held: HashSet<SessionId>,
     tasks: JoinSet<SessionId>,
 }
 
 impl Lanes {
     fn wake(&mut self, session: SessionId) {
+        if self.core.held.borrow().is_some() {
+            self.held.insert(session);
+            return;
+        }
         match self.open.entry(session) {
             Entry::Occupied(mut lane) => *lane.get_mut() = true,
             Entry::Vacant(lane) => {
                 lane.insert(false);
-                let work = lane_of(Arc::clone(&self.core), session, self.cancel.clone());
+                let work = lane_of(Arc::clone(&self.core), session, self.stop.clone());
                 self.tasks.spawn(work);
             }
         }
     }
 
-    fn ended(&mut self, ended: Result<SessionId, tokio::task::JoinError>) {
+    fn release(&mut self) {
+        if self.core.held.borrow().is_none() {
+            for session in std::mem::take(&mut self.held) {
+                self.wake(session);
+            }
+        }
+    }
+
+    fn ended(&mut self, ended: std::result::Result<SessionId, tokio::task::JoinError>) {
         match ended {
             Ok(session) => {
                 if self.open.remove(&session) == Some(true) {
@@ -96,23 +138,21 @@ impl Lanes {
     }
 }
 
-/// Answers what waits in a session, one turn after the other.
-async fn lane_of(core: Arc<Core>, session: SessionId, cancel: CancellationToken) -> SessionId {
+/// Answers what waits in a session, one turn after the other. Each turn waits for its place anew, so a
+/// session with much to do does not keep others waiting.
+async fn lane_of(core: Arc<Core>, session: SessionId, stop: Stop) -> SessionId {
     let span = tracing::info_span!("lane", session_id = %session);
     async {
-        let Ok(_slot) = core.slots.acquire().await else {
-            return;
-        };
-        while !cancel.is_cancelled() {
-            match turn::next(&core, session, &cancel).await {
+        while !stop.asked.is_cancelled() {
+            match turn_of(&core, session, &stop).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
                     // The message is on disk; another try follows with the next wake or start.
                     tracing::error!(%error, "a turn could not be written");
                     tokio::select! {
-                        () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
-                        () = cancel.cancelled() => {}
+                        () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                        () = stop.asked.cancelled() => {}
                     }
                 }
             }
@@ -121,4 +161,23 @@ async fn lane_of(core: Arc<Core>, session: SessionId, cancel: CancellationToken)
     .instrument(span)
     .await;
     session
+}
+
+/// The next turn of a session, when it has a place.
+async fn turn_of(core: &Arc<Core>, session: SessionId, stop: &Stop) -> Result<bool> {
+    let Some(user) = owner(core, session).await? else {
+        return Ok(false);
+    };
+    let limits = core.parts.live().turns.gate();
+    let _permit = tokio::select! {
+        permit = core.gate.enter(user, limits) => permit,
+        () = stop.asked.cancelled() => return Ok(false),
+    };
+    turn::next(core, session, stop).await
+}
+
+/// Whose session it is; none if it was removed.
+async fn owner(core: &Core, session: SessionId) -> Result<Option<UserId>> {
+    let place = core.parts.store.read(move |c| sessions::place(c, session));
+    Ok(place.await?.map(|(user, _)| user))
 }

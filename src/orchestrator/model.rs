@@ -101,7 +101,7 @@ fn plain(work: &Work, request: &Request) -> Request {
         text: work.asked.text.clone(),
         images: Vec::new(),
     }];
-    messages.extend(context::said_in(&work.steps));
+    messages.extend(context::said_in(&work.steps, &work.joined));
     Request {
         messages,
         tools: work.toolbox.specs(true),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::{
+    collect,
     turn::{Claim, place},
     work::tool_started,
 };
@@ -11,6 +12,7 @@ use crate::{
     store::{
         Result, Tx, inbox,
         turns::{self, Step, StepKind, Turn},
+        usage,
     },
     types::{
         Timestamp,
@@ -30,9 +32,11 @@ pub(super) fn claim(
     may_run_again: &HashSet<String>,
     now: Timestamp,
 ) -> Result<Option<Claim>> {
-    let Some(asked) = inbox::get(tx, turn.message)? else {
+    let Some(mut asked) = inbox::get(tx, turn.message)? else {
         return Ok(None);
     };
+    let mut also = inbox::of_turn(tx, turn.id)?;
+    also.retain(|m| m.id != asked.id);
     turn.attempt += 1;
     turns::set_attempt(tx, turn.id, turn.attempt)?;
     let (turn_id, session) = (turn.id, turn.session);
@@ -75,12 +79,17 @@ pub(super) fn claim(
     }
     let place = place(tx, &asked)?;
     fail::point(Point::ResumeWritten);
+    asked.text = collect::texts(&also, &asked);
+    let (_, cost) = usage::of_turn(tx, turn.id)?;
     Ok(Some(Claim {
+        ended_by: inbox::interrupting(tx, session)?,
         turn,
         asked,
+        also,
         place,
         steps,
         open: None,
+        spent: cost.unwrap_or_default(),
     }))
 }
 

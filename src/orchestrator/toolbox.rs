@@ -209,12 +209,12 @@ async fn write(
     work.core
         .parts
         .store
-        .write(move |tx| {
+        .keep(move |tx| {
             turns::finish_tool(tx, step, (done.status, &done.text, &done.detail), now)?;
             if applied {
                 events::applied(tx, about, (&call, &done, took_ms), now)?;
             }
-            tx.show(session, frame)?;
+            tx.show(session, frame.clone())?;
             fail::point(Point::ResultWritten);
             Ok(())
         })

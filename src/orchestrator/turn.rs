@@ -4,11 +4,11 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{
-    Core, closing, context, events,
+    Core, closing, collect, context,
+    lanes::Stop,
     model::{self, Reply},
     resume,
     toolbox::Toolbox,
@@ -18,12 +18,11 @@ use crate::{
     fail::{self, Point},
     store::{
         Result, Tx,
-        inbox::{self, State, Waiting},
-        messages,
+        inbox::Waiting,
         turns::{self, Step, Turn},
         users,
     },
-    types::{Place, SessionId, StepId, TurnId, frame::Body},
+    types::{MessageId, Place, SessionId, StepId, money::Usd},
 };
 
 /// Starts of a turn at most; then it fails, visibly.
@@ -34,27 +33,34 @@ const GRACE: Duration = Duration::from_mins(1);
 /// What a claim found.
 pub(super) struct Claim {
     pub(super) turn: Turn,
+    /// The message that the turn replies to, with the texts of all that it was asked together.
     pub(super) asked: Waiting,
+    /// Others that it answers too, and those that joined it, oldest first.
+    pub(super) also: Vec<Waiting>,
+    /// A message that waits and ends this turn.
+    pub(super) ended_by: Option<MessageId>,
     pub(super) place: Place,
     pub(super) steps: Vec<Step>,
     pub(super) open: Option<StepId>,
+    /// What it cost so far.
+    pub(super) spent: Usd,
 }
 
-/// Answers the next message of a session. `false` if none waits.
-pub(super) async fn next(
-    core: &Arc<Core>,
-    session: SessionId,
-    stop: &CancellationToken,
-) -> Result<bool> {
+/// Answers what waits in a session next. `false` if nothing does.
+pub(super) async fn next(core: &Arc<Core>, session: SessionId, stop: &Stop) -> Result<bool> {
     let toolbox = Toolbox::now(core);
     let again = toolbox.idempotent();
+    let live = core.parts.live();
+    // Without a model every message is a request of its own.
+    let alone = live.providers.pick().await.about().offline;
+    let busy = core.running.begin(session);
     let now = core.parts.clock.now();
     let claim = core
         .parts
         .store
-        .write(move |tx| match turns::running(tx, session)? {
+        .keep(move |tx| match turns::running(tx, session)? {
             Some(turn) => resume::claim(tx, turn, &again, now),
-            None => claim(tx, session, now),
+            None => collect::claim(tx, session, alone, now),
         });
     let Some(claim) = claim.await? else {
         return Ok(false);
@@ -65,65 +71,32 @@ pub(super) async fn next(
         Point::ResumeCommitted
     });
     let span = tracing::info_span!("turn", turn_id = %claim.turn.id, message_id = %claim.asked.id);
-    let cancel = CancellationToken::new();
-    core.running().insert(claim.turn.id, cancel.clone());
-    let turn = claim.turn.id;
+    let newest = claim.also.iter().map(|m| m.id).max();
+    busy.claimed(
+        claim.turn.id,
+        newest.max(Some(claim.asked.id)).unwrap_or(claim.asked.id),
+    );
+    if let Some(by) = claim.ended_by {
+        core.running.interrupt(session, by);
+    }
     let mut work = Work {
         core: Arc::clone(core),
         turn: claim.turn,
         asked: claim.asked,
+        also: claim.also,
         place: claim.place,
-        cancel,
+        cancel: busy.cancel.clone(),
         toolbox,
         steps: claim.steps,
         open: claim.open,
+        spent: claim.spent,
+        joined: Vec::new(),
     };
-    let answering = guarded(&mut work, stop).instrument(span).await;
-    core.running().remove(&turn);
-    answering.map(|()| true)
-}
-
-/// Takes the oldest message that waits, and begins its turn with its first model call.
-fn claim(tx: &Tx<'_>, session: SessionId, now: crate::types::Timestamp) -> Result<Option<Claim>> {
-    let Some(asked) = inbox::next(tx, session)? else {
-        return Ok(None);
-    };
-    let turn = Turn {
-        id: TurnId::new(),
-        session,
-        message: asked.id,
-        reply_to: asked.from.clone(),
-        state: "running".to_owned(),
-        attempt: 1,
-        provider: None,
-        model: None,
-        error: None,
-        started_at: now,
-        finished_at: None,
-    };
-    turns::start(tx, &turn)?;
-    inbox::set_state(tx, asked.id, State::Running, now)?;
-    messages::set_turn(tx, asked.id, turn.id)?;
-    let open = StepId::new();
-    turns::start_model(tx, turn.id, (open, 0), now)?;
-    events::begun(tx, &turn, asked.user, now)?;
-    tx.show(
-        session,
-        Body::Started {
-            turn_id: turn.id,
-            message_id: asked.id,
-            attempt: 1,
-        },
-    )?;
-    let place = place(tx, &asked)?;
-    fail::point(Point::ClaimWritten);
-    Ok(Some(Claim {
-        turn,
-        asked,
-        place,
-        steps: Vec::new(),
-        open: Some(open),
-    }))
+    work.load_joined().await?;
+    guarded(&mut work, stop)
+        .instrument(span)
+        .await
+        .map(|()| true)
 }
 
 /// Where and for whom a message is answered.
@@ -139,7 +112,7 @@ pub(super) fn place(tx: &Tx<'_>, asked: &Waiting) -> Result<Place> {
 }
 
 /// Works on a turn; a panic in it is its failure. When the daemon stops, it is left where it is.
-async fn guarded(work: &mut Work, stop: &CancellationToken) -> Result<()> {
+async fn guarded(work: &mut Work, stop: &Stop) -> Result<()> {
     if work.turn.attempt > ATTEMPTS {
         let why = "The daemon stopped several times while it was working on this, so I gave up.";
         return closing::failed(work, ("INTERRUPTED", why)).await;
@@ -158,9 +131,9 @@ async fn guarded(work: &mut Work, stop: &CancellationToken) -> Result<()> {
 }
 
 /// A stopping daemon gives turns a moment to end by themselves.
-async fn stopped(stop: &CancellationToken) {
-    stop.cancelled().await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+async fn stopped(stop: &Stop) {
+    stop.asked.cancelled().await;
+    tokio::time::sleep(stop.patience).await;
 }
 
 async fn answer(work: &mut Work) -> Result<()> {

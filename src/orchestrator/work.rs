@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Core, closing,
+    Core, collect,
     context::{self, Context},
     events,
+    limits::{self, Limit},
     toolbox::Toolbox,
 };
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
         Place, StepId, TurnId,
         chat::{Call, Message},
         frame::{Body, CallStatus},
+        money::Usd,
     },
 };
 
@@ -30,7 +32,10 @@ use crate::{
 pub(super) struct Work {
     pub(super) core: Arc<Core>,
     pub(super) turn: Turn,
+    /// The message that it replies to, with the texts of all that it was asked together.
     pub(super) asked: Waiting,
+    /// Others that it answers too, and those that joined it, oldest first.
+    pub(super) also: Vec<Waiting>,
     pub(super) place: Place,
     pub(super) cancel: CancellationToken,
     pub(super) toolbox: Toolbox,
@@ -38,18 +43,18 @@ pub(super) struct Work {
     pub(super) steps: Vec<Step>,
     /// The model step that is written and waits for its answer.
     pub(super) open: Option<StepId>,
-}
-
-/// A ceiling that was reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Limit {
-    Steps,
-    Time,
+    /// What it cost so far, where prices are known.
+    pub(super) spent: Usd,
+    /// What was said while it ran: each before the step with that ordinal.
+    pub(super) joined: Vec<(u32, Message)>,
 }
 
 impl Work {
-    /// The ceiling that this turn has reached, if any.
+    /// Why this turn is to end with one closing answer, if it is.
     pub(super) fn limit(&self) -> Option<Limit> {
+        if let Some(circle) = limits::circles(&self.steps) {
+            return Some(circle);
+        }
         let limits = &self.core.parts.live().turns;
         let asked = self
             .steps
@@ -61,6 +66,8 @@ impl Work {
             Some(Limit::Steps)
         } else if took >= Duration::from_secs(limits.max_seconds) {
             Some(Limit::Time)
+        } else if limits.max_cost_usd.is_some_and(|most| self.spent >= most) {
+            Some(Limit::Money)
         } else {
             None
         }
@@ -70,31 +77,65 @@ impl Work {
         self.steps.iter().map(|s| s.ordinal + 1).max().unwrap_or(0)
     }
 
-    /// Writes that the model is being asked, unless that is written already.
+    /// Writes that the model is being asked, unless that is written already; what is to join the turn
+    /// joins it here.
     pub(super) async fn open_step(&mut self) -> Result<()> {
-        if self.open.is_none() {
-            let (id, turn, ordinal) = (StepId::new(), self.turn.id, self.next_ordinal());
-            let (now, about) = (self.core.parts.clock.now(), self.about());
-            let store = &self.core.parts.store;
-            store
-                .write(move |tx| {
-                    turns::start_model(tx, turn, (id, ordinal), now)?;
-                    events::asked(tx, about, ordinal, now)
-                })
-                .await?;
-            fail::point(Point::StepCommitted);
-            self.open = Some(id);
+        if self.open.is_some() {
+            return Ok(());
+        }
+        let (id, ordinal) = (StepId::new(), self.next_ordinal());
+        let (turn, asked) = (self.turn.clone(), self.asked.clone());
+        let (now, about) = (self.core.parts.clock.now(), self.about());
+        let write = self.core.parts.store.keep(move |tx| {
+            let joined = collect::steer(tx, &turn, &asked, ordinal)?;
+            turns::start_model(tx, turn.id, (id, ordinal), now)?;
+            events::asked(tx, about, ordinal, now)?;
+            Ok(joined)
+        });
+        let joining = write.await?;
+        fail::point(Point::StepCommitted);
+        self.open = Some(id);
+        if !joining.is_empty() {
+            self.also.extend(joining);
+            self.load_joined().await?;
         }
         Ok(())
+    }
+
+    /// Reads what joined the turn, with its images.
+    pub(super) async fn load_joined(&mut self) -> Result<()> {
+        let joined: Vec<Waiting> = self
+            .also
+            .iter()
+            .filter(|m| m.joined.is_some())
+            .cloned()
+            .collect();
+        if joined.is_empty() {
+            return Ok(());
+        }
+        let read = self
+            .core
+            .parts
+            .store
+            .read(move |c| context::joined(c, joined));
+        self.joined = read.await?;
+        Ok(())
+    }
+
+    /// External ids of all that it answers, the newest last.
+    pub(super) fn answers(&self) -> Vec<String> {
+        let mut all: Vec<&Waiting> = self.also.iter().chain([&self.asked]).collect();
+        all.sort_by_key(|m| m.id);
+        all.iter().map(|m| m.external_id.clone()).collect()
     }
 
     /// Past and present as a provider is asked; at a limit without tools.
     pub(super) fn request(&self, context: &Context, last: Option<Limit>) -> Request {
         let mut messages = context.past.clone();
-        messages.extend(context::said_in(&self.steps));
+        messages.extend(context::said_in(&self.steps, &self.joined));
         if let Some(limit) = last {
             messages.push(Message::User {
-                text: closing::last_word(limit),
+                text: limit.last_word(),
                 images: Vec::new(),
             });
         }
@@ -167,6 +208,10 @@ impl Work {
             return Ok(Vec::new());
         };
         let spent = self.spent(id, &said, about);
+        self.spent = Usd(self
+            .spent
+            .0
+            .saturating_add(spent.cost.unwrap_or_default().0));
         self.steps.push(self.said_step(id, &said));
         let first = self.next_ordinal();
         let calls: Vec<(StepId, Call)> = said
@@ -180,7 +225,7 @@ impl Work {
         self.core
             .parts
             .store
-            .write(move |tx| {
+            .keep(move |tx| {
                 turns::finish_model(tx, id, &said, now)?;
                 usage::insert(tx, &spent, now)?;
                 events::said(tx, belongs, &said, now)?;

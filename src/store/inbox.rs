@@ -1,9 +1,11 @@
 //! Accepted messages: on disk before anybody is told that they arrived.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::{Result, sessions, users};
-use crate::types::{Address, Inbound, MessageId, SessionId, Timestamp, UserId};
+use crate::types::{Address, Inbound, MessageId, SessionId, Timestamp, TurnId, UserId, WhenBusy};
 
 /// What became of an inbound message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub enum State {
     Failed,
     /// Was stopped by the person.
     Cancelled,
+    /// Was answered together with another one.
+    Merged,
 }
 
 impl State {
@@ -55,6 +59,7 @@ impl State {
             Self::Answered => "answered",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Merged => "merged",
         }
     }
 }
@@ -78,6 +83,10 @@ pub struct Waiting {
     pub text: String,
     /// A model named for it.
     pub model: Option<String>,
+    /// What it does when a turn runs.
+    pub mode: WhenBusy,
+    /// For one that joined a running turn: said before the step with this ordinal.
+    pub joined: Option<u32>,
     /// When it was accepted.
     pub received_at: Timestamp,
 }
@@ -96,15 +105,19 @@ fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
         external_id: row.get("external_id")?,
         text: row.get("text")?,
         model: row.get("model")?,
+        mode: WhenBusy::parse(&row.get::<_, String>("mode")?),
+        joined: row.get("joined")?,
         received_at: row.get("received_at")?,
     })
 }
 
-/// Writes a message and the platform's cursor. A message that is there already changes nothing.
+/// Writes a message and the platform's cursor; `mode` is what it does when a turn runs. A message
+/// that is there already changes nothing.
 /// The caller adds the message to the session's messages and wakes its lane after the commit.
 pub fn accept(
     tx: &Transaction<'_>,
     message: &Inbound,
+    mode: WhenBusy,
     now: Timestamp,
 ) -> Result<std::result::Result<Accepted, Refusal>> {
     if let Some(position) = &message.cursor {
@@ -128,19 +141,19 @@ pub fn accept(
         None => sessions::at(tx, &message.from, user, now)?,
     };
     let id = MessageId::new();
-    insert(tx, message, (id, session, user), now)?;
+    insert(tx, (message, mode), (id, session, user), now)?;
     Ok(Ok(Accepted::New(id, session)))
 }
 
 fn insert(
     tx: &Transaction<'_>,
-    message: &Inbound,
+    (message, mode): (&Inbound, WhenBusy),
     (id, session, user): (MessageId, SessionId, UserId),
     now: Timestamp,
 ) -> Result<()> {
     let sql = "INSERT INTO inbox (id, connector, account, chat, external_id, external_user,
-                                  session_id, user_id, text, model, state, received_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', ?11)";
+                                  session_id, user_id, text, model, state, received_at, mode)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', ?11, ?12)";
     tx.prepare_cached(sql)?.execute(params![
         id,
         message.from.connector,
@@ -152,7 +165,8 @@ fn insert(
         user,
         message.text,
         message.model,
-        now
+        now,
+        mode.as_str()
     ])?;
     Ok(())
 }
@@ -172,12 +186,84 @@ pub fn find(
     Ok(found.optional()?)
 }
 
-/// The oldest message of a session that waits for a turn.
-pub fn next(c: &Connection, session: SessionId) -> Result<Option<Waiting>> {
-    let sql = "SELECT * FROM inbox WHERE session_id = ?1 AND state = 'pending' ORDER BY id LIMIT 1";
+/// The oldest messages of a session that wait for a turn.
+pub fn pending(c: &Connection, session: SessionId, limit: u32) -> Result<Vec<Waiting>> {
+    let sql =
+        "SELECT * FROM inbox WHERE session_id = ?1 AND state = 'pending' ORDER BY id LIMIT ?2";
+    let mut query = c.prepare_cached(sql)?;
+    let rows = query.query_map(params![session, limit], waiting)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The newest `/stop` that waits in a session.
+pub fn stopping(c: &Connection, session: SessionId) -> Result<Option<Waiting>> {
+    let sql = "SELECT * FROM inbox WHERE session_id = ?1 AND state = 'pending' AND mode = 'stop'
+               ORDER BY id DESC LIMIT 1";
     Ok(c.prepare_cached(sql)?
         .query_row([session], waiting)
         .optional()?)
+}
+
+/// Messages of a session that wait and came before another one.
+pub fn pending_before(
+    c: &Connection,
+    session: SessionId,
+    before: MessageId,
+) -> Result<Vec<MessageId>> {
+    let sql = "SELECT id FROM inbox WHERE session_id = ?1 AND state = 'pending' AND id < ?2";
+    let mut query = c.prepare_cached(sql)?;
+    let rows = query.query_map(params![session, before], |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The newest message of a session that waits and ends what runs.
+pub fn interrupting(c: &Connection, session: SessionId) -> Result<Option<MessageId>> {
+    let sql = "SELECT max(id) FROM inbox
+               WHERE session_id = ?1 AND state = 'pending' AND mode IN ('interrupt', 'stop')";
+    Ok(c.prepare_cached(sql)?
+        .query_row([session], |row| row.get(0))?)
+}
+
+/// Every message that a turn answers, oldest first.
+pub fn of_turn(c: &Connection, turn: TurnId) -> Result<Vec<Waiting>> {
+    let mut query = c.prepare_cached("SELECT * FROM inbox WHERE turn_id = ?1 ORDER BY id")?;
+    let rows = query.query_map([turn], waiting)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Messages that joined turns of a session while they ran, by turn, from a message on.
+pub fn joined(
+    c: &Connection,
+    session: SessionId,
+    from: MessageId,
+) -> Result<HashMap<MessageId, u32>> {
+    let sql = "SELECT id, joined FROM inbox
+               WHERE session_id = ?1 AND id >= ?2 AND joined IS NOT NULL";
+    let mut query = c.prepare_cached(sql)?;
+    let rows = query.query_map(params![session, from], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A turn takes a message: as part of what it was asked, or before the step with an ordinal.
+pub fn take(tx: &Transaction<'_>, id: MessageId, turn: TurnId, joined: Option<u32>) -> Result<()> {
+    let sql = "UPDATE inbox SET state = 'running', turn_id = ?2, joined = ?3 WHERE id = ?1";
+    tx.prepare_cached(sql)?.execute(params![id, turn, joined])?;
+    Ok(())
+}
+
+/// A message ends without being worked on, together with a turn that answers another.
+pub fn drop_with(tx: &Transaction<'_>, id: MessageId, turn: TurnId, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE inbox SET state = 'cancelled', turn_id = ?2, finished_at = ?3 WHERE id = ?1";
+    tx.prepare_cached(sql)?.execute(params![id, turn, now])?;
+    Ok(())
+}
+
+/// The messages that a turn answered besides its own end with it.
+pub fn merge(tx: &Transaction<'_>, turn: TurnId, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE inbox SET state = 'merged', finished_at = ?2
+               WHERE turn_id = ?1 AND state = 'running'";
+    tx.prepare_cached(sql)?.execute(params![turn, now])?;
+    Ok(())
 }
 
 /// A message by id.

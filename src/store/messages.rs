@@ -99,12 +99,19 @@ pub fn latest(
     Ok(found)
 }
 
-/// What was said to a person after a message of theirs came, oldest first.
-pub fn answers_since(c: &Connection, session: SessionId, after: MessageId) -> Result<Vec<Message>> {
-    let sql = "SELECT * FROM messages WHERE session_id = ?1 AND id > ?2 AND role = 'assistant'
-               ORDER BY id";
+/// What was said in a session besides one turn, newest first: everything but people's messages that no
+/// turn has taken yet.
+pub fn besides(
+    c: &Connection,
+    session: SessionId,
+    turn: TurnId,
+    limit: u32,
+) -> Result<Vec<Message>> {
+    let sql = "SELECT * FROM messages WHERE session_id = ?1
+                 AND (turn_id <> ?2 OR turn_id IS NULL AND role = 'assistant')
+               ORDER BY id DESC LIMIT ?3";
     let mut query = c.prepare_cached(sql)?;
-    let rows = query.query_map(params![session, after], message)?;
+    let rows = query.query_map(params![session, turn, limit], message)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::Result;
-use crate::types::{Address, MessageId, SessionId, Timestamp, TurnId};
+use crate::types::{Address, MessageId, SessionId, Timestamp, TurnId, UserId};
 
 /// An answer to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +14,10 @@ pub struct Parcel {
     pub session: SessionId,
     /// Turn; none for a reminder.
     pub turn: Option<TurnId>,
-    /// The external id of the message that this answers.
+    /// The external id of the message that this answers; the newest of several.
     pub in_reply_to: Option<String>,
+    /// External ids of the others that it answers.
+    pub also_in_reply_to: Vec<String>,
     /// Where to.
     pub to: Address,
     /// The receiver's id on the platform.
@@ -30,8 +32,12 @@ pub struct Parcel {
     pub next_at: Timestamp,
     /// Why the last one failed.
     pub last_error: Option<String>,
+    /// Whether an earlier try may have arrived.
+    pub unsure: bool,
     /// When it was written.
     pub created_at: Timestamp,
+    /// When the owner last said to send or to drop it.
+    pub decided_at: Option<Timestamp>,
     /// When it was settled.
     pub finished_at: Option<Timestamp>,
 }
@@ -42,6 +48,10 @@ fn parcel(row: &Row<'_>) -> rusqlite::Result<Parcel> {
         session: row.get("session_id")?,
         turn: row.get("turn_id")?,
         in_reply_to: row.get("in_reply_to")?,
+        also_in_reply_to: row
+            .get::<_, Option<String>>("also_in_reply_to")?
+            .and_then(|list| serde_json::from_str(&list).ok())
+            .unwrap_or_default(),
         to: Address {
             connector: row.get("connector")?,
             account: row.get("account")?,
@@ -53,7 +63,9 @@ fn parcel(row: &Row<'_>) -> rusqlite::Result<Parcel> {
         attempts: row.get("attempts")?,
         next_at: row.get("next_at")?,
         last_error: row.get("last_error")?,
+        unsure: row.get("unsure")?,
         created_at: row.get("created_at")?,
+        decided_at: row.get("decided_at")?,
         finished_at: row.get("finished_at")?,
     })
 }
@@ -62,8 +74,10 @@ fn parcel(row: &Row<'_>) -> rusqlite::Result<Parcel> {
 /// itself.
 pub fn insert(tx: &Transaction<'_>, parcel: &Parcel) -> Result<()> {
     let sql = "INSERT INTO outbox (id, session_id, turn_id, in_reply_to, connector, account, chat,
-                 external_user, text, state, next_at, created_at, finished_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12)";
+                 external_user, text, state, next_at, created_at, finished_at, also_in_reply_to)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13)";
+    let also = (!parcel.also_in_reply_to.is_empty())
+        .then(|| serde_json::to_string(&parcel.also_in_reply_to).unwrap_or_default());
     tx.prepare_cached(sql)?.execute(params![
         parcel.id,
         parcel.session,
@@ -76,7 +90,8 @@ pub fn insert(tx: &Transaction<'_>, parcel: &Parcel) -> Result<()> {
         parcel.text,
         parcel.state,
         parcel.created_at,
-        parcel.finished_at
+        parcel.finished_at,
+        also
     ])?;
     Ok(())
 }
@@ -122,22 +137,51 @@ pub fn retry(tx: &Transaction<'_>, id: MessageId, why: &str, at: Timestamp) -> R
     Ok(())
 }
 
-/// It will not arrive: `dead` (refused) or `expired` (too old to be of use).
+/// It may have arrived; settle it then.
+pub fn ambiguous(tx: &Transaction<'_>, id: MessageId, why: &str, at: Timestamp) -> Result<()> {
+    let sql = "UPDATE outbox SET state = 'ambiguous', unsure = 1, last_error = ?2, next_at = ?3
+               WHERE id = ?1";
+    tx.prepare_cached(sql)?.execute(params![id, why, at])?;
+    Ok(())
+}
+
+/// It will not arrive unless the owner says so: `dead` (refused) or `expired` (too old to be sent
+/// without asking).
 pub fn give_up(
     tx: &Transaction<'_>,
     id: MessageId,
     (state, why): (&str, &str),
     now: Timestamp,
 ) -> Result<()> {
-    let sql = "UPDATE outbox SET state = ?2, last_error = ?3, finished_at = ?4 WHERE id = ?1";
+    let sql = "UPDATE outbox SET state = ?2, last_error = ?3, finished_at = ?4, decided_at = NULL
+               WHERE id = ?1";
     tx.prepare_cached(sql)?
         .execute(params![id, state, why, now])?;
     Ok(())
 }
 
+/// The owner says to send one that was given up, or one that waits, now. `false` if it is not one of
+/// these.
+pub fn release(tx: &Transaction<'_>, id: MessageId, now: Timestamp) -> Result<bool> {
+    let sql = "UPDATE outbox SET state = 'retry', attempts = 0, next_at = ?2, decided_at = ?2,
+                                 finished_at = NULL
+               WHERE id = ?1 AND state IN ('dead', 'expired', 'retry', 'ambiguous', 'prepared')";
+    Ok(tx.prepare_cached(sql)?.execute(params![id, now])? == 1)
+}
+
+/// The owner says not to send one. `false` if it was delivered, dropped already or is being sent.
+pub fn discard(tx: &Transaction<'_>, id: MessageId, now: Timestamp) -> Result<bool> {
+    let sql = "UPDATE outbox SET state = 'dead', decided_at = ?2, finished_at = ?2,
+                                 last_error = 'dropped by the owner'
+               WHERE id = ?1 AND (state IN ('retry', 'ambiguous', 'prepared')
+                                  OR state IN ('dead', 'expired') AND decided_at IS NULL)";
+    Ok(tx.prepare_cached(sql)?.execute(params![id, now])? == 1)
+}
+
 /// After a restart: what was being sent may or may not have arrived.
 pub fn recover(tx: &Transaction<'_>) -> Result<usize> {
-    let sql = "UPDATE outbox SET state = 'ambiguous', last_error = 'nexflow stopped while sending'
+    let sql = "UPDATE outbox SET state = 'ambiguous', unsure = 1,
+                                 last_error = 'nexflow stopped while sending'
                WHERE state = 'sending'";
     Ok(tx.execute(sql, [])?)
 }
@@ -148,12 +192,52 @@ pub fn get(c: &Connection, id: MessageId) -> Result<Option<Parcel>> {
     Ok(query.query_row([id], parcel).optional()?)
 }
 
-/// How many are open, and how many were given up.
-pub fn counts(c: &Connection) -> Result<(u64, u64)> {
-    let sql =
-        "SELECT count(*) FILTER (WHERE state IN ('prepared', 'sending', 'retry', 'ambiguous')),
-                      count(*) FILTER (WHERE state IN ('dead', 'expired')) FROM outbox";
-    let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
-    let (open, dead) = c.prepare_cached(sql)?.query_row([], read)?;
-    Ok((open.unsigned_abs(), dead.unsigned_abs()))
+/// Deliveries, newest first: those on their way and those given up that nobody decided on, or with
+/// `all` the delivered and dropped ones too. Only one user's, if one is named.
+pub fn list(c: &Connection, all: bool, user: Option<UserId>, limit: u32) -> Result<Vec<Parcel>> {
+    let sql = "SELECT o.* FROM outbox o JOIN sessions s ON s.id = o.session_id
+               WHERE (?1 OR o.state IN ('prepared', 'sending', 'retry', 'ambiguous')
+                         OR o.state IN ('dead', 'expired') AND o.decided_at IS NULL)
+                 AND (?2 IS NULL OR s.user_id = ?2)
+               ORDER BY o.id DESC LIMIT ?3";
+    let mut query = c.prepare_cached(sql)?;
+    let rows = query.query_map(params![all, user, limit], parcel)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How the outbox stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// On their way.
+    pub open: u64,
+    /// Of these, may have arrived already.
+    pub ambiguous: u64,
+    /// Refused by their receiver, and the owner has not decided.
+    pub dead: u64,
+    /// Too old to be sent without asking, and the owner has not decided.
+    pub expired: u64,
+}
+
+/// How many are on their way, and how many wait for the owner.
+pub fn counts(c: &Connection) -> Result<Counts> {
+    let sql = "SELECT state, count(*) AS n FROM outbox
+               WHERE state IN ('prepared', 'sending', 'retry', 'ambiguous') GROUP BY state
+               UNION ALL
+               SELECT state, count(*) AS n FROM outbox
+               WHERE state IN ('dead', 'expired') AND decided_at IS NULL GROUP BY state";
+    let mut counts = Counts::default();
+    let mut query = c.prepare_cached(sql)?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let n = row.get::<_, i64>("n")?.unsigned_abs();
+        match row.get::<_, String>("state")?.as_str() {
+            "dead" => counts.dead += n,
+            "expired" => counts.expired += n,
+            state => {
+                counts.open += n;
+                counts.ambiguous += if state == "ambiguous" { n } else { 0 };
+            }
+        }
+    }
+    Ok(counts)
 }

@@ -29,7 +29,9 @@ const GROUP: usize = 256;
 
 type ReadJob = Box<dyn FnOnce(&Connection) + Send>;
 type Answer = Box<dyn FnOnce(std::result::Result<(), Failure>) + Send>;
-type WriteJob = Box<dyn FnOnce(&Tx<'_>) -> Answer + Send>;
+type WriteJob = Box<dyn FnOnce(Begun<'_>) -> Answer + Send>;
+/// The transaction, or why there is none.
+type Begun<'a> = std::result::Result<&'a Tx<'a>, Failure>;
 
 /// A write transaction. Reads like a `Connection`; also shows frames that become visible with the
 /// commit.
@@ -86,7 +88,11 @@ where
     F: FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
     T: Send + 'static,
 {
-    Box::new(move |tx| {
+    Box::new(move |begun| {
+        let tx = match begun {
+            Ok(tx) => tx,
+            Err(failure) => return Box::new(move |_| drop(answer.send(Err(failure.into())))),
+        };
         let result = in_savepoint(tx, query);
         let (bus, shown) = (tx.bus.clone(), tx.shown.take());
         let kept = result.is_ok();
@@ -124,6 +130,14 @@ fn is_full(error: &rusqlite::Error) -> bool {
         error.sqlite_error_code(),
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)
     )
+}
+
+fn failure_of(error: &rusqlite::Error) -> Failure {
+    if is_full(error) {
+        Failure::Full
+    } else {
+        Failure::Other
+    }
 }
 
 /// SQLite ended the transaction by itself, which it does when the disk is full or failing.
@@ -263,13 +277,8 @@ fn write_loop(mut connection: Connection, mut jobs: mpsc::Receiver<WriteJob>, bu
     while let Some(first) = jobs.blocking_recv() {
         if let Err((error, answers)) = commit_group(&mut connection, first, &mut jobs, bus) {
             tracing::error!(%error, "a commit failed; nothing of it was kept");
-            let failure = if is_full(&error) {
-                Failure::Full
-            } else {
-                Failure::Other
-            };
             for answer in answers {
-                answer(Err(failure));
+                answer(Err(failure_of(&error)));
             }
         }
     }
@@ -291,16 +300,18 @@ fn commit_group(
     let mut answers: Vec<Answer> = Vec::new();
     let tx = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(tx) => tx,
-        // Dropping the job closes its answer: the caller sees that the query did not finish.
-        Err(error) => return Err((error, answers)),
+        Err(error) => {
+            answers.push(first(Err(failure_of(&error))));
+            return Err((error, answers));
+        }
     };
     let mut next = Some(first);
     while let Some(job) = next {
-        answers.push(job(&Tx {
+        answers.push(job(Ok(&Tx {
             inner: &tx,
             bus,
             shown: RefCell::default(),
-        }));
+        })));
         if tx.is_autocommit() {
             return Err((rolled_back(), answers));
         }

@@ -164,7 +164,7 @@ pub(super) async fn kept(
     };
     let (name, whose) = (skill.to_owned(), scope.place.clone());
     kit.store
-        .write(move |tx| {
+        .keep(move |tx| {
             tasks::finish(tx, id, &end, now)?;
             let detail = json!({ "task": id, "outcome": end.status, "error": end.error });
             let entry = Entry::new(now, "", "skill.ended", &name).with(detail);

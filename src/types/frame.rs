@@ -49,6 +49,14 @@ pub enum Body {
         /// 1, or more after restarts.
         attempt: u32,
     },
+    /// A message is answered by a turn that answers another one too.
+    #[serde(rename = "message.joined")]
+    Joined {
+        /// The turn.
+        turn_id: TurnId,
+        /// The message.
+        message_id: MessageId,
+    },
     /// Text to append; not kept.
     #[serde(rename = "text.delta")]
     Text {
@@ -158,6 +166,7 @@ impl Body {
         match self {
             Self::Accepted { .. } => None,
             Self::Started { turn_id, .. }
+            | Self::Joined { turn_id, .. }
             | Self::Text { turn_id, .. }
             | Self::ToolStarted { turn_id, .. }
             | Self::ToolOutput { turn_id, .. }

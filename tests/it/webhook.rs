@@ -27,11 +27,11 @@ fn sign(body: &str) -> String {
     )
 }
 
-type Received = Arc<Mutex<Vec<(HeaderMap, Value)>>>;
+pub type Received = Arc<Mutex<Vec<(HeaderMap, Value)>>>;
 
 /// A receiver that fails so many times first.
 #[expect(clippy::disallowed_methods, reason = "the server ends with the test")]
-async fn receiver(failures: usize) -> (String, Received) {
+pub async fn receiver(failures: usize) -> (String, Received) {
     let received = Received::default();
     let tried = Arc::new(Mutex::new(0));
     let take = move |State(to): State<Received>, headers: HeaderMap, body: Bytes| async move {
@@ -58,14 +58,16 @@ async fn receiver(failures: usize) -> (String, Received) {
 }
 
 async fn with_hook(url: &str) -> Daemon {
-    let hook = format!("{{ secret: {SECRET}, reply_url: '{url}' }}");
-    Daemon::with(&format!(
-        "channels:\n  webhook:\n    endpoints:\n      home: {hook}\n"
-    ))
-    .await
+    Daemon::with(&hook_config(url)).await
 }
 
-async fn post_hook(daemon: &Daemon, body: &Value, signature: Option<String>) -> Reply {
+/// The `channels` section with one endpoint.
+pub fn hook_config(url: &str) -> String {
+    let hook = format!("{{ secret: {SECRET}, reply_url: '{url}' }}");
+    format!("channels:\n  webhook:\n    endpoints:\n      home: {hook}\n")
+}
+
+pub async fn post_hook(daemon: &Daemon, body: &Value, signature: Option<String>) -> Reply {
     let client = daemon.stranger();
     let text = body.to_string();
     let signature = signature.unwrap_or_else(|| sign(&text));

@@ -6,13 +6,18 @@ use super::{Plan, args, one, texts, when};
 use crate::providers::Request;
 
 /// Every command, as it is typed without the slash.
-pub(super) const COMMANDS: [&str; 8] = [
-    "help", "start", "skills", "run", "remind", "memory", "new", "status",
+pub(super) const COMMANDS: [&str; 9] = [
+    "help", "start", "skills", "run", "remind", "memory", "new", "status", "stop",
 ];
 
 /// Whether a message is a command, known or not: `/word` at its very start. Paths are not.
 pub fn is_command(text: &str) -> bool {
     split(text).is_some()
+}
+
+/// Whether a message is `/stop`: end what runs, and drop what waits.
+pub fn is_stop(text: &str) -> bool {
+    split(text).is_some_and(|(word, _)| word == "stop")
 }
 
 /// The word without the slash, lower case, and what follows it.
@@ -35,6 +40,7 @@ pub(super) fn plan(said: &str, request: &Request) -> Option<Plan> {
         "skills" => Plan::call("list_skills", json!({})),
         "status" => Plan::call("status", json!({})),
         "new" => Plan::call("new_session", json!({})),
+        "stop" => Plan::Say(texts::STOPPED.to_owned()),
         "run" => args::run(rest, request),
         "remind" => remind(rest),
         "memory" => memory(rest),

@@ -11,6 +11,8 @@ use crate::{
 pub(super) const GREETING: &str = "Hello! I am Nexflow's built-in offline mode: no language model \
 is connected, but I can run your skills, set reminders and remember things. `/help` shows how.";
 
+pub(super) const STOPPED: &str = "Nothing runs in this conversation any more, and nothing waits.";
+
 pub(super) const WELCOME: &str = "You are welcome.";
 
 pub(super) const UNFINISHED: &str = "No language model is available to go on with this. What was \
@@ -38,7 +40,8 @@ const COMMAND_LIST: &str = "\
 - `/run SKILL …` runs one, with text, `key=value` pairs or a JSON object\n\
 - `/remind in 20 minutes TEXT`, `/remind list`, `/remind cancel ID`\n\
 - `/memory add TEXT`, `/memory search WORDS`, `/memory list`, `/memory forget ID`\n\
-- `/new` starts a new conversation, `/status` shows how things are\n\
+- `/new` starts a new conversation, `/stop` ends what runs, \
+`/status` shows how things are\n\
 - or plainly: “remind me at 18:30 to call mum”, “remember that …”, “what did I say about …?”, \
 “what time is it?”, “run `uname -a`”";
 

@@ -103,6 +103,7 @@ fn write(
         session: place.session,
         turn: None,
         in_reply_to: None,
+        also_in_reply_to: Vec::new(),
         to: place.address.clone(),
         external_user: place.external_user.clone(),
         text: text.clone(),
@@ -110,7 +111,9 @@ fn write(
         attempts: 0,
         next_at: now,
         last_error: None,
+        unsure: false,
         created_at: now,
+        decided_at: None,
         finished_at: (state == "delivered").then_some(now),
     };
     outbox::insert(tx, &parcel)?;
