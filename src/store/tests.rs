@@ -174,7 +174,7 @@ fn a_backup_comes_back_and_what_it_replaces_is_kept() {
     );
     assert!(admin::check(&path).unwrap().is_empty());
     let (undone, snapshot) = admin::rollback(&path).unwrap().unwrap();
-    let latest = super::migrate::latest();
+    let latest = migrate::latest();
     assert!(undone.starts_with(&format!("{latest:04}")) && snapshot.exists());
     assert_eq!(admin::status(&path).unwrap().version, latest - 1);
 }
