@@ -7,14 +7,13 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{Kit, Scope};
-use post::Outgoing;
-
 use crate::{
     memory::Memory,
     schedule::{Job, Schedules},
     store::{memories::Search, schedules::Kind},
     types::{MessageId, Place},
 };
+use post::Outgoing;
 
 /// The daemon's abilities, in the name of one session.
 pub(super) struct Abilities {

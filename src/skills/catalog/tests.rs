@@ -217,6 +217,11 @@ fn only_a_secret_that_is_asked_for_is_granted_as_it_is() {
     let (all, raw) = granted(&catalog);
     assert_eq!(all, ["secret:TOKEN", "network:api.github.com:443"]);
     assert_eq!(raw, "TOKEN");
+    // One that holds less grants no secret in any form.
+    let mut narrow = record;
+    narrow.permissions = vec!["network:api.github.com:443".to_owned()];
+    catalog.set_records(vec![narrow]);
+    assert_eq!(granted(&catalog).0, ["network:api.github.com:443"]);
 }
 
 #[test]
