@@ -186,13 +186,12 @@ fn past(c: &Connection, session: SessionId, before: MessageId) -> Result<Vec<Pas
             }
             Author::Assistant => {
                 let same = |turn: &&mut Past| message.turn.is_some() && turn.turn == message.turn;
-                let turn = match all.iter_mut().rev().find(same) {
-                    Some(turn) => turn,
-                    None => {
-                        all.push(Past::default());
-                        let Some(new) = all.last_mut() else { continue };
-                        new
-                    }
+                let turn = if let Some(turn) = all.iter_mut().rev().find(same) {
+                    turn
+                } else {
+                    all.push(Past::default());
+                    let Some(new) = all.last_mut() else { continue };
+                    new
                 };
                 turn.push(Message::Assistant {
                     text: answer(&message),
