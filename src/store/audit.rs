@@ -38,6 +38,7 @@ pub struct Entry {
 
 impl Entry {
     /// An entry without details.
+    #[expect(clippy::needless_pass_by_value, reason = "ids and texts alike")]
     pub fn new(at: Timestamp, actor: &str, action: &str, object: impl ToString) -> Self {
         Self {
             at,

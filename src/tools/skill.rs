@@ -19,7 +19,10 @@ use crate::{
         audit::{self, Entry, Origin},
         tasks, users,
     },
-    types::{Place, SessionId, TaskId, chat::ToolSpec, frame::CallStatus, text::shorten},
+    types::{
+        Place, SessionId, TaskId, Timestamp, TurnId, chat::ToolSpec, frame::CallStatus,
+        text::shorten,
+    },
 };
 
 /// A skill that may run.
@@ -95,6 +98,51 @@ fn note(tx: &Tx<'_>, whose: &Place, entry: Entry) -> crate::store::Result<()> {
     audit::append_from(tx, &Entry { actor, ..entry }, &origin)
 }
 
+/// An execution, as long as it lasts.
+#[derive(Clone)]
+struct Execution {
+    id: TaskId,
+    skill: String,
+    place: Place,
+    turn: Option<TurnId>,
+    began: Timestamp,
+}
+
+impl Execution {
+    /// On disk before the process starts.
+    async fn begin(&self, kit: &Kit, input: Value) -> crate::store::Result<()> {
+        let own = self.clone();
+        let write = kit.store.write(move |tx| {
+            let belongs = (Some(own.place.session), own.turn);
+            tasks::start(tx, own.id, (&own.skill, &input), belongs, own.began)?;
+            let detail = json!({ "task": own.id, "turn": own.turn, "session": own.place.session,
+                                 "input": input });
+            let entry = Entry::new(own.began, "", "skill.run", &own.skill);
+            note(tx, &own.place, entry.with(detail))
+        });
+        write.await
+    }
+
+    async fn end(&self, kit: &Kit, end: tasks::End) -> crate::store::Result<()> {
+        let (own, now) = (self.clone(), kit.clock.now());
+        let took = u64::try_from(now.since(own.began).as_millis()).unwrap_or(u64::MAX);
+        let write = kit.store.keep(move |tx| {
+            tasks::finish(tx, own.id, &end, now)?;
+            let detail = json!({ "task": own.id, "outcome": end.status, "error": end.error });
+            let entry = Entry::new(now, "", "skill.ended", &own.skill);
+            note(tx, &own.place, entry.with(detail))?;
+            let about = About {
+                session: Some(own.place.session),
+                turn: own.turn,
+                user: Some(own.place.user),
+            };
+            let what = json!({ "skill": own.skill, "outcome": end.status, "duration_ms": took });
+            analytics::record(tx, Event::SkillRun, about, &what, now)
+        });
+        write.await
+    }
+}
+
 /// Runs a skill and keeps what came of it.
 pub async fn run(
     kit: &Kit,
@@ -126,22 +174,14 @@ pub(super) async fn kept(
     (scope, input): (&Scope, Value),
     run: impl Future<Output = RunResult> + Send,
 ) -> crate::store::Result<(TaskId, Done)> {
-    let (id, now) = (TaskId::new(), kit.clock.now());
-    let name = skill.to_owned();
-    let belongs = (Some(scope.place.session), scope.turn);
-    let whose = scope.place.clone();
-    kit.store
-        .write(move |tx| {
-            tasks::start(tx, id, (&name, &input), belongs, now)?;
-            let detail =
-                json!({ "task": id, "turn": belongs.1, "session": belongs.0, "input": input });
-            note(
-                tx,
-                &whose,
-                Entry::new(now, "", "skill.run", &name).with(detail),
-            )
-        })
-        .await?;
+    let execution = Execution {
+        id: TaskId::new(),
+        skill: skill.to_owned(),
+        place: scope.place.clone(),
+        turn: scope.turn,
+        began: kit.clock.now(),
+    };
+    execution.begin(kit, input).await?;
     let result = run.await;
     let status = match result.status {
         Status::Ok => CallStatus::Ok,
@@ -155,24 +195,7 @@ pub(super) async fn kept(
         error: result.error.clone(),
         sandbox: result.mode.map(|mode| mode.as_str().to_owned()),
     };
-    let (began, now) = (now, kit.clock.now());
-    let took = u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX);
-    let about = About {
-        session: belongs.0,
-        turn: belongs.1,
-        user: Some(scope.place.user),
-    };
-    let (name, whose) = (skill.to_owned(), scope.place.clone());
-    kit.store
-        .keep(move |tx| {
-            tasks::finish(tx, id, &end, now)?;
-            let detail = json!({ "task": id, "outcome": end.status, "error": end.error });
-            let entry = Entry::new(now, "", "skill.ended", &name).with(detail);
-            note(tx, &whose, entry)?;
-            let what = json!({ "skill": name, "outcome": end.status, "duration_ms": took });
-            analytics::record(tx, Event::SkillRun, about, &what, now)
-        })
-        .await?;
+    execution.end(kit, end).await?;
     fail::point(Point::TaskCommitted);
     let text = match &result.error {
         Some(error) if result.output.is_null() => error.clone(),
@@ -190,7 +213,7 @@ pub(super) async fn kept(
         (_, output) => output,
     };
     Ok((
-        id,
+        execution.id,
         Done {
             status,
             text,

@@ -49,7 +49,10 @@ pub fn hash(prev: Hash, line: &Line) -> Hash {
 
 /// A hash for people.
 pub fn hex(hash: &Hash) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.iter().fold(String::new(), |mut out, byte| {
+        out.push_str(&format!("{byte:02x}"));
+        out
+    })
 }
 
 /// The last entry of a chain, by which it is recognized: `NUMBER:HASH`.

@@ -6,7 +6,10 @@ use nexflow::fail::Point;
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
-use super::{senders::insist, world::World};
+use super::{
+    senders::insist,
+    world::{World, many_starts},
+};
 use crate::support::eventually;
 
 /// How long a boundary may take to be reached.
@@ -14,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 fn arm(world: &mut World, wanted: Option<String>) {
     let variable = |value| ("NEXFLOW_FAILPOINT".to_owned(), value);
-    world.daemon.environment = wanted.map(variable).into_iter().collect();
+    let armed = wanted.map(variable);
+    world.daemon.environment = armed.into_iter().chain([many_starts()]).collect();
 }
 
 fn by_schedule(point: Point) -> bool {

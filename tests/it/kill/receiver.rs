@@ -50,7 +50,7 @@ impl Receiver {
     pub async fn start(seed: u64) -> Self {
         let inner = Arc::new(Inner {
             got: Mutex::default(),
-            random: Mutex::new(StdRng::seed_from_u64(seed ^ 3000)),
+            random: Mutex::new(StdRng::seed_from_u64(seed ^ 0xbbb)),
             calm: AtomicBool::new(false),
         });
         let router = Router::new()

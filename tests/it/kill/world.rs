@@ -23,7 +23,13 @@ use crate::support::{
 pub const SECRET: &str = "the-secret-of-the-webhook";
 
 /// Each message may be answered for this long after the last kill.
-const DRAIN: Duration = Duration::from_secs(120);
+const DRAIN: Duration = Duration::from_mins(2);
+
+/// So many starts are on purpose.
+pub fn many_starts() -> (String, String) {
+    let name = "NEXFLOW__SERVER__SAFE_MODE_AFTER";
+    (name.to_owned(), "0".to_owned())
+}
 
 /// What the senders and the counting share.
 pub struct Shared {
@@ -69,11 +75,12 @@ impl World {
         let model = Model::start([Act::Think(think)]).await;
         let receiver = Receiver::start(seed).await;
         let config = format!(
-            "{}channels:\n  webhook:\n    endpoints:\n      home: {{ secret: {SECRET}, reply_url: '{}' }}\ndelivery: {{ max_attempts: 1000 }}\nlogging: {{ level: warn }}\n",
+            "{}channels:\n  webhook:\n    endpoints:\n      home: {{ secret: {SECRET}, reply_url: '{}' }}\ndelivery: {{ max_attempts: 1000 }}\nturns: {{ when_busy: queue }}\nlogging: {{ level: warn }}\n",
             model.config(),
             receiver.url,
         );
-        let daemon = Daemon::with(&config).await;
+        let mut daemon = Daemon::with(&config).await;
+        daemon.environment = vec![many_starts()];
         // Appends its own line, then takes a little so that it is met while it runs.
         let script = "#!/bin/bash\necho \"$NEXFLOW_INPUT_LINE\" >> ledger.txt\nsleep 0.02\necho \"wrote $NEXFLOW_INPUT_LINE\"\n";
         write_skill(
@@ -142,9 +149,13 @@ impl World {
     /// The senders finish the message that they are at: a real sender does not give up on it.
     pub async fn stop_sending(&self, mut tasks: JoinSet<()>) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        while let Some(ended) = tasks.join_next().await {
-            ended.unwrap();
-        }
+        let all = async {
+            while let Some(ended) = tasks.join_next().await {
+                ended.unwrap();
+            }
+        };
+        let ended = tokio::time::timeout(DRAIN, all).await;
+        assert!(ended.is_ok(), "a message was never acknowledged");
     }
 
     /// Waits until everything has its end, and counts.
