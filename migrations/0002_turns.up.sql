@@ -7,6 +7,7 @@ ALTER TABLE inbox ADD COLUMN turn_id TEXT;
 -- For a message that joined a running turn: it is said before the step with this ordinal.
 ALTER TABLE inbox ADD COLUMN joined INTEGER;
 CREATE INDEX inbox_turn ON inbox (turn_id) WHERE turn_id IS NOT NULL;
+CREATE INDEX inbox_joined ON inbox (session_id, id) WHERE joined IS NOT NULL;
 UPDATE inbox SET turn_id = (SELECT t.id FROM turns t WHERE t.message_id = inbox.id ORDER BY t.id DESC LIMIT 1);
 
 -- External ids of the other messages that an answer answers, as a JSON list.

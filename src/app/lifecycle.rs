@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use axum::{Router, serve::ListenerExt as _};
 use tokio::{
     net::{TcpListener, UnixListener},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -20,10 +20,7 @@ use crate::{
 pub(super) async fn serve(loaded: Loaded, announce: impl FnOnce(&Ready)) -> anyhow::Result<()> {
     logging::start(&loaded.config.logging);
     tell_problems(&loaded);
-    let (mut stop, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let mut asked = Asked::new()?;
     // A port that is taken is told before anything else happens.
     let listener = listen(&loaded).await?;
     let address = listener.local_addr()?;
@@ -39,8 +36,7 @@ pub(super) async fn serve(loaded: Loaded, announce: impl FnOnce(&Ready)) -> anyh
     });
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ready");
     let failed = tokio::select! {
-        _ = stop.recv() => None,
-        _ = interrupt.recv() => None,
+        () = asked.to_stop() => None,
         why = daemon.intake.failed() => Some(why),
         why = daemon.work.failed() => Some(why),
     };
@@ -48,12 +44,33 @@ pub(super) async fn serve(loaded: Loaded, announce: impl FnOnce(&Ready)) -> anyh
     tokio::select! {
         () = daemon.stop() => {}
         // Nothing is lost: the next start goes on from what is on disk.
-        _ = stop.recv() => tracing::warn!("asked to stop again: stopping at once"),
-        _ = interrupt.recv() => tracing::warn!("asked to stop again: stopping at once"),
+        () = asked.to_stop() => tracing::warn!("asked again: stopping at once"),
     }
     // The next start makes it anew; a leftover is harmless.
     drop(std::fs::remove_file(&socket));
     failed.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
+}
+
+/// The signals that ask the daemon to stop.
+struct Asked {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Asked {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn tell_problems(loaded: &Loaded) {
