@@ -10,6 +10,9 @@ CREATE INDEX inbox_turn ON inbox (turn_id) WHERE turn_id IS NOT NULL;
 CREATE INDEX inbox_joined ON inbox (session_id, id) WHERE joined IS NOT NULL;
 UPDATE inbox SET turn_id = (SELECT t.id FROM turns t WHERE t.message_id = inbox.id ORDER BY t.id DESC LIMIT 1);
 
+-- How often a turn was put down by a stop that was asked for: these are no crashes.
+ALTER TABLE turns ADD COLUMN stops INTEGER NOT NULL DEFAULT 0;
+
 -- External ids of the other messages that an answer answers, as a JSON list.
 ALTER TABLE outbox ADD COLUMN also_in_reply_to TEXT;
 -- Whether an earlier try may have arrived.

@@ -3,7 +3,9 @@
 #![expect(clippy::print_stdout, reason = "a command that prints a table")]
 
 mod model;
+mod recovery;
 mod rig;
+mod soak;
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +18,14 @@ use model::Model;
 use rig::Rig;
 
 /// What can be measured, by name.
-pub const NAMES: &[&str] = &["start", "latency", "throughput", "sandbox"];
+pub const NAMES: &[&str] = &[
+    "start",
+    "latency",
+    "throughput",
+    "sandbox",
+    "recovery",
+    "soak",
+];
 
 /// Starts of the daemon.
 const STARTS: usize = 10;
@@ -48,6 +57,13 @@ pub async fn run(name: Option<&str>) -> anyhow::Result<()> {
     }
     if wanted("sandbox") {
         sandboxed().await?;
+    }
+    if wanted("recovery") {
+        recovery::run().await?;
+    }
+    // Takes minutes and writes a file: only when it is asked for.
+    if name == Some("soak") {
+        soak::run().await?;
     }
     Ok(())
 }
