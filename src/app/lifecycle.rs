@@ -35,20 +35,29 @@ pub(super) async fn serve(loaded: Loaded, announce: impl FnOnce(&Ready)) -> anyh
         data_dir,
     });
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ready");
-    let failed = tokio::select! {
-        () = asked.to_stop() => None,
-        why = daemon.intake.failed() => Some(why),
-        why = daemon.work.failed() => Some(why),
-    };
+    let failed = until_asked(&mut daemon, &mut asked).await;
     tracing::info!(reason = failed.as_deref().unwrap_or("asked to"), "stopping");
-    tokio::select! {
-        () = daemon.stop() => {}
-        // Nothing is lost: the next start goes on from what is on disk.
-        () = asked.to_stop() => tracing::warn!("asked again: stopping at once"),
-    }
+    stop(daemon, &mut asked).await;
     // The next start makes it anew; a leftover is harmless.
     drop(std::fs::remove_file(&socket));
     failed.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
+}
+
+/// Waits until the daemon is to stop: asked to, or because something in it failed.
+async fn until_asked(daemon: &mut Daemon, asked: &mut Asked) -> Option<String> {
+    tokio::select! {
+        () = asked.stop() => None,
+        why = daemon.intake.failed() => Some(why),
+        why = daemon.work.failed() => Some(why),
+    }
+}
+
+async fn stop(daemon: Daemon, asked: &mut Asked) {
+    tokio::select! {
+        () = daemon.stop() => {}
+        // Nothing is lost: the next start goes on from what is on disk.
+        () = asked.stop() => tracing::warn!("asked again: stopping at once"),
+    }
 }
 
 /// The signals that ask the daemon to stop.
@@ -65,7 +74,7 @@ impl Asked {
         })
     }
 
-    async fn to_stop(&mut self) {
+    async fn stop(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -183,8 +183,12 @@ pub(super) fn past(c: &Connection, session: SessionId, turn: TurnId) -> Result<V
     let Some(first) = messages.last().map(|m| m.id) else {
         return Ok(Vec::new());
     };
-    let with_files = messages::with_files(c, session)?;
-    let mut steps = turns::steps_with_tools(c, session, first)?;
+    let with_files = messages::with_files(c, session, first)?;
+    let turns = messages.iter().filter_map(|m| m.turn).min();
+    let mut steps = match turns {
+        Some(from) => turns::steps_with_tools(c, session, from)?,
+        None => HashMap::new(),
+    };
     let joined = inbox::joined(c, session, first)?;
     let mut all: BTreeMap<Uuid, Vec<messages::Message>> = BTreeMap::new();
     for message in messages.into_iter().rev() {

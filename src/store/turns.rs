@@ -324,14 +324,14 @@ pub fn finish_tool(
     Ok(())
 }
 
-/// The steps of those turns of a session that called tools, from the one that answers a message on.
+/// The steps of those turns of a session that called tools, from one on.
 pub fn steps_with_tools(
     c: &Connection,
     session: SessionId,
-    from: MessageId,
+    from: TurnId,
 ) -> Result<HashMap<TurnId, Vec<Step>>> {
     let sql = "SELECT s.* FROM turns t JOIN steps s ON s.turn_id = t.id
-               WHERE t.session_id = ?1 AND t.message_id >= ?2
+               WHERE t.session_id = ?1 AND t.id >= ?2
                  AND EXISTS (SELECT 1 FROM steps x WHERE x.turn_id = t.id AND x.kind = 'tool')
                ORDER BY t.id, s.ordinal";
     let mut query = c.prepare_cached(sql)?;
