@@ -101,10 +101,8 @@ impl Daemon {
         private_folder(&config.data_dir)?;
         // Before anything that may crash: a daemon that does so again and again is to be noticed.
         let starts = Starts::of(&config.data_dir);
-        let held = listening
-            .is_some()
-            .then(|| starts.begin(started_at, config.server.safe_mode_after))
-            .flatten();
+        let crashing = || starts.begin(started_at, config.server.safe_mode_after);
+        let held = listening.and_then(|_| crashing());
         let bus = Bus::new(clock.clone());
         let store = Store::open(&config.database_path(), &bus)?;
         let days = config.privacy.days();
@@ -138,10 +136,8 @@ impl Daemon {
             facts: Arc::clone(&facts) as Arc<dyn crate::orchestrator::Facts>,
             data_dir: config.data_dir.clone(),
         };
-        let begin = Begin {
-            held,
-            patience: patience(config.server.stop_timeout()),
-        };
+        let patience = patience(config.server.stop_timeout());
+        let begin = Begin { held, patience };
         let agent = Orchestrator::start(parts, begin, &mut intake, &mut work).await?;
         let shared = Arc::new(Shared {
             agent,

@@ -3,8 +3,10 @@
 #![expect(clippy::print_stdout, reason = "a command that prints a table")]
 
 mod model;
+mod recovery;
 mod rig;
 mod sandbox;
+mod soak;
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,15 @@ use model::Model;
 use rig::Rig;
 
 /// What can be measured, by name.
-pub const NAMES: &[&str] = &["start", "latency", "throughput", "sandbox", "leftovers"];
+pub const NAMES: &[&str] = &[
+    "start",
+    "latency",
+    "throughput",
+    "sandbox",
+    "recovery",
+    "leftovers",
+    "soak",
+];
 
 /// Starts of the daemon.
 const STARTS: usize = 10;
@@ -48,6 +58,13 @@ pub async fn run(name: Option<&str>) -> anyhow::Result<()> {
     }
     if name == Some("leftovers") {
         sandbox::leftovers().await?;
+    }
+    if wanted("recovery") {
+        recovery::run().await?;
+    }
+    // Takes minutes and writes a file: only when it is asked for.
+    if name == Some("soak") {
+        soak::run().await?;
     }
     Ok(())
 }

@@ -111,6 +111,14 @@ async fn speak(setup: &Setup, command: Command) -> Result<()> {
         Command::Status { json } => status::run(setup, json).await,
         Command::Doctor { json } => doctor::run(setup, json).await,
         Command::Trace { message_id, json } => trace::run(setup, &message_id, json).await,
+        Command::Bench { name } => crate::bench::run(name.as_deref()).await,
+        command => manage(setup, command).await,
+    }
+}
+
+/// Commands about one kind of thing.
+async fn manage(setup: &Setup, command: Command) -> Result<()> {
+    match command {
         Command::Session(command) => session::run(setup, command).await,
         Command::Skill(command) => skill::run(setup, command).await,
         Command::Schedule(command) => schedule::run(setup, command).await,
@@ -120,7 +128,6 @@ async fn speak(setup: &Setup, command: Command) -> Result<()> {
         Command::Token(command) => token::run(setup, command).await,
         Command::Audit(command) => audit::run(setup, command).await,
         Command::Usage(args) => usage::run(setup, args).await,
-        Command::Bench { name } => crate::bench::run(name.as_deref()).await,
         _ => run::run(setup).await,
     }
 }

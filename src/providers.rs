@@ -16,7 +16,7 @@ mod prices;
 mod set;
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use axum::{Router, serve::ListenerExt as _};
 use tokio::{
     net::{TcpListener, UnixListener},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,10 +24,7 @@ pub(super) async fn serve(loaded: Loaded, announce: impl FnOnce(&Ready)) -> anyh
     }
     logging::start(&loaded.config.logging);
     tell_problems(&loaded);
-    let (mut stop, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let mut asked = Asked::new()?;
     // A port that is taken is told before anything else happens.
     let listener = listen(&loaded).await?;
     let address = listener.local_addr()?;
@@ -42,22 +39,51 @@ pub(super) async fn serve(loaded: Loaded, announce: impl FnOnce(&Ready)) -> anyh
         data_dir,
     });
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ready");
-    let failed = tokio::select! {
-        _ = stop.recv() => None,
-        _ = interrupt.recv() => None,
-        why = daemon.intake.failed() => Some(why),
-        why = daemon.work.failed() => Some(why),
-    };
+    let failed = until_asked(&mut daemon, &mut asked).await;
     tracing::info!(reason = failed.as_deref().unwrap_or("asked to"), "stopping");
-    tokio::select! {
-        () = daemon.stop() => {}
-        // Nothing is lost: the next start goes on from what is on disk.
-        _ = stop.recv() => tracing::warn!("asked to stop again: stopping at once"),
-        _ = interrupt.recv() => tracing::warn!("asked to stop again: stopping at once"),
-    }
+    stop(daemon, &mut asked).await;
     // The next start makes it anew; a leftover is harmless.
     drop(std::fs::remove_file(&socket));
     failed.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
+}
+
+/// Waits until the daemon is to stop: asked to, or because something in it failed.
+async fn until_asked(daemon: &mut Daemon, asked: &mut Asked) -> Option<String> {
+    tokio::select! {
+        () = asked.stop() => None,
+        why = daemon.intake.failed() => Some(why),
+        why = daemon.work.failed() => Some(why),
+    }
+}
+
+async fn stop(daemon: Daemon, asked: &mut Asked) {
+    tokio::select! {
+        () = daemon.stop() => {}
+        // Nothing is lost: the next start goes on from what is on disk.
+        () = asked.stop() => tracing::warn!("asked again: stopping at once"),
+    }
+}
+
+/// The signals that ask the daemon to stop.
+struct Asked {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Asked {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn tell_problems(loaded: &Loaded) {

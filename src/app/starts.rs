@@ -51,7 +51,8 @@ impl Starts {
     }
 
     fn write(&self, starts: &[i64]) {
-        let text: String = starts.iter().map(|at| format!("{at}\n")).collect();
+        let lines: Vec<String> = starts.iter().map(i64::to_string).collect();
+        let text = lines.join("\n");
         if let Err(error) = std::fs::write(&self.file, text) {
             tracing::warn!(file = %self.file.display(), %error, "starts cannot be recorded, so a crash loop would not be noticed");
         }

@@ -1,13 +1,13 @@
 //! A model server that answers at once, and notes when.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::State as Given,
     http::header,
     response::IntoResponse,
     routing::{get, post},
@@ -16,7 +16,19 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-type Times = Arc<Mutex<Option<(Instant, Instant)>>>;
+/// What the server saw, and what it is to do.
+#[derive(Default)]
+struct State {
+    /// When it was last called, and when it had answered.
+    last: Option<(Instant, Instant)>,
+    /// Calls since the last reset, and when the first of them came.
+    calls: usize,
+    first: Option<Instant>,
+    /// It answers nothing while this is set.
+    silent: bool,
+}
+
+type Times = Arc<Mutex<State>>;
 
 /// The server; it ends when it is dropped.
 pub(super) struct Model {
@@ -52,12 +64,39 @@ impl Model {
 
     /// When it was last called, and when it had answered.
     pub(super) fn last(&self) -> Option<(Instant, Instant)> {
-        *self.times.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.times).last
+    }
+
+    /// Counts from zero again, and answers or does not from now on.
+    pub(super) fn reset(&self, silent: bool) {
+        *lock(&self.times) = State {
+            silent,
+            ..State::default()
+        };
+    }
+
+    /// How often it was called since the reset, and when first.
+    pub(super) fn calls(&self) -> (usize, Option<Instant>) {
+        let state = lock(&self.times);
+        (state.calls, state.first)
     }
 }
 
-async fn complete(State(times): State<Times>, _request: Json<Value>) -> impl IntoResponse {
+fn lock(times: &Times) -> MutexGuard<'_, State> {
+    times.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn complete(Given(times): Given<Times>, _request: Json<Value>) -> impl IntoResponse {
     let called = Instant::now();
+    let silent = {
+        let mut state = lock(&times);
+        state.calls += 1;
+        state.first.get_or_insert(called);
+        state.silent
+    };
+    if silent {
+        std::future::pending::<()>().await;
+    }
     let mut body = String::new();
     for word in ["I ", "am ", "well, ", "thank ", "you."] {
         body.push_str(&chunk(
@@ -74,7 +113,7 @@ async fn complete(State(times): State<Times>, _request: Json<Value>) -> impl Int
         &json!({ "prompt_tokens": 100, "completion_tokens": 5 }),
     ));
     body.push_str("data: [DONE]\n\n");
-    *times.lock().unwrap_or_else(PoisonError::into_inner) = Some((called, Instant::now()));
+    lock(&times).last = Some((called, Instant::now()));
     ([(header::CONTENT_TYPE, "text/event-stream")], body)
 }
 

@@ -32,12 +32,14 @@ pub(super) struct Seen {
 
 impl Rig {
     pub(super) async fn start(model: &str) -> anyhow::Result<Self> {
+        Self::with(model, "").await
+    }
+
+    /// Starts with more configuration.
+    pub(super) async fn with(model: &str, more: &str) -> anyhow::Result<Self> {
         let folder = std::env::temp_dir().join(format!("nexflow-bench-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir_all(&folder)?;
-        let config = format!(
-            "server: {{ port: 0 }}\nllm: {{ default_provider: custom, providers: {{ custom: {{ base_url: '{model}', api_key: bench, model: bench }} }} }}\nlogging: {{ level: warn }}\n"
-        );
-        std::fs::write(folder.join("config.yml"), config)?;
+        configure(&folder, model, more)?;
         let (child, ready_after) = launch(&folder).await?;
         let client = client(&folder)?;
         Ok(Self {
@@ -46,6 +48,11 @@ impl Rig {
             client,
             ready_after,
         })
+    }
+
+    /// Changes the configuration for the next start.
+    pub(super) fn configure(&self, model: &str, more: &str) -> anyhow::Result<()> {
+        configure(&self.folder, model, more)
     }
 
     pub(super) async fn restart(&mut self) -> anyhow::Result<()> {
@@ -105,6 +112,26 @@ impl Rig {
         Ok(())
     }
 
+    /// Sends a message and does not wait for its answer.
+    pub(super) async fn tell(&self, text: &str) -> anyhow::Result<()> {
+        let answer = self.post(None, text, true).await?.error_for_status()?;
+        // The first frame says that it is on disk.
+        answer.bytes_stream().next().await.context("no frame")??;
+        Ok(())
+    }
+
+    /// Messages without an answer yet.
+    pub(super) async fn backlog(&self) -> anyhow::Result<u64> {
+        let answer = self
+            .client
+            .get("http://nexflow/api/v1/metrics")
+            .send()
+            .await?;
+        let body: Value = answer.error_for_status()?.json().await?;
+        let backlog = body.pointer("/inbox/backlog").and_then(Value::as_u64);
+        backlog.context("no backlog")
+    }
+
     async fn post(
         &self,
         session: Option<&Value>,
@@ -127,6 +154,14 @@ impl Drop for Rig {
         drop(self.child.start_kill());
         drop(std::fs::remove_dir_all(&self.folder));
     }
+}
+
+fn configure(folder: &Path, model: &str, more: &str) -> anyhow::Result<()> {
+    let config = format!(
+        "server: {{ port: 0, safe_mode_after: 0 }}\nllm: {{ default_provider: custom, providers: {{ custom: {{ base_url: '{model}', api_key: bench, model: bench }} }} }}\nlogging: {{ level: warn }}\n{more}"
+    );
+    std::fs::write(folder.join("config.yml"), config)?;
+    Ok(())
 }
 
 #[expect(

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     net::Http,
     store::inbox::Accepted,
-    types::{Address, Attachment, Inbound, Outgoing, Receipt, Secret},
+    types::{Address, Attachment, Inbound, Outgoing, Receipt, Secret, WhenBusy},
 };
 
 /// How long the receiver may take.
@@ -54,6 +54,7 @@ struct Request {
     text: String,
     #[serde(default)]
     attachments: Vec<Attachment>,
+    mode: Option<WhenBusy>,
 }
 
 impl Spec for Webhook {
@@ -170,7 +171,7 @@ impl Connector for Webhook {
             attachments: said.attachments,
             session: None,
             model: None,
-            mode: None,
+            mode: said.mode,
             cursor: None,
         };
         Ok(inbox.accept(message).await?)

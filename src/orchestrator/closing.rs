@@ -102,19 +102,24 @@ fn what_was_done(work: &Work) -> String {
         });
         calls.collect::<Vec<_>>().join(", ")
     };
-    use CallStatus::{Cancelled, Failed, Interrupted, Ok, Refused, Running};
-    [
-        ("Done by then", named(&[Ok])),
-        ("Failed by then", named(&[Failed, Refused])),
+    let unknown = [
+        CallStatus::Cancelled,
+        CallStatus::Interrupted,
+        CallStatus::Running,
+    ];
+    let parts = [
+        ("Done by then", named(&[CallStatus::Ok])),
         (
-            "Stopped in the middle, outcome unknown",
-            named(&[Cancelled, Interrupted, Running]),
+            "Failed by then",
+            named(&[CallStatus::Failed, CallStatus::Refused]),
         ),
-    ]
-    .into_iter()
-    .filter(|(_, calls)| !calls.is_empty())
-    .map(|(what, calls)| format!(" {what}: {calls}."))
-    .collect()
+        ("Stopped in the middle, outcome unknown", named(&unknown)),
+    ];
+    let mut text = String::new();
+    for (what, calls) in parts.iter().filter(|(_, calls)| !calls.is_empty()) {
+        text.push_str(&format!(" {what}: {calls}."));
+    }
+    text
 }
 
 /// It failed; the answer says so.

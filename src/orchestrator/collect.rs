@@ -43,6 +43,7 @@ pub(super) fn claim(
         reply_to: asked.from.clone(),
         state: "running".to_owned(),
         attempt: 1,
+        stops: 0,
         provider: None,
         model: None,
         error: None,

@@ -143,13 +143,13 @@ pub(super) fn joined(c: &Connection, joined: Vec<Waiting>) -> Result<Vec<(u32, M
     let said = joined.into_iter().filter_map(|m| Some((m.joined?, m)));
     said.map(|(before, message)| {
         let images = only_images(messages::attachments(c, message.id)?);
-        Ok((before, while_running(message.text, images)))
+        Ok((before, while_running(&message.text, images)))
     })
     .collect()
 }
 
 /// The model is to know that this came in the middle of its work.
-fn while_running(text: String, images: Vec<Attachment>) -> Message {
+fn while_running(text: &str, images: Vec<Attachment>) -> Message {
     Message::User {
         text: format!("(Said while you were working on this:)\n{text}"),
         images,
@@ -183,8 +183,12 @@ pub(super) fn past(c: &Connection, session: SessionId, turn: TurnId) -> Result<V
     let Some(first) = messages.last().map(|m| m.id) else {
         return Ok(Vec::new());
     };
-    let with_files = messages::with_files(c, session)?;
-    let mut steps = turns::steps_with_tools(c, session, first)?;
+    let with_files = messages::with_files(c, session, first)?;
+    let turns = messages.iter().filter_map(|m| m.turn).min();
+    let mut steps = match turns {
+        Some(from) => turns::steps_with_tools(c, session, from)?,
+        None => HashMap::new(),
+    };
     let joined = inbox::joined(c, session, first)?;
     let mut all: BTreeMap<Uuid, Vec<messages::Message>> = BTreeMap::new();
     for message in messages.into_iter().rev() {
@@ -224,7 +228,7 @@ fn one_turn(
             Author::User => {
                 let images = images(message.id)?;
                 match joined.get(&message.id) {
-                    Some(before) => meanwhile.push((*before, while_running(message.text, images))),
+                    Some(before) => meanwhile.push((*before, while_running(&message.text, images))),
                     None => turn.push(Message::User {
                         text: message.text,
                         images,
@@ -344,6 +348,9 @@ fn tokens(message: &Message) -> u64 {
         Message::Result { text, .. } => estimate_tokens(text),
     }
 }
+
+#[cfg(test)]
+mod wire;
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 
 use super::{Core, turn};
 use crate::{
-    store::{Result, sessions},
+    store::{Result, sessions, turns},
     types::{SessionId, UserId},
 };
 
@@ -80,6 +80,11 @@ pub(super) async fn run(
     }
     // Turns that do not end in time go on after the next start, from their last step.
     while lanes.tasks.join_next().await.is_some() {}
+    match lanes.core.parts.store.write(|tx| turns::put_down(tx)).await {
+        Ok(0) => {}
+        Ok(turns) => tracing::info!(turns, "put down until the next start"),
+        Err(error) => tracing::warn!(%error, "turns could not be put down properly"),
+    }
     lanes.core.drained.cancel();
     Ok(())
 }

@@ -83,10 +83,11 @@ pub(super) fn circles(steps: &[Step]) -> Option<Limit> {
     if last(SAME).is_some_and(|rounds| rounds.windows(2).all(same)) {
         return Some(Limit::Repeated);
     }
-    if let Some([a, b, c, d]) = last(PING_PONG) {
-        if a == c && b == d {
-            return Some(Limit::PingPong);
-        }
+    if let Some([a, b, c, d]) = last(PING_PONG)
+        && a == c
+        && b == d
+    {
+        return Some(Limit::PingPong);
     }
     let failed = |call: &Call<'_>| matches!(call.status, CallStatus::Failed | CallStatus::Refused);
     let hopeless = last(FAILING).is_some_and(|rounds| rounds.iter().flatten().all(failed));

@@ -25,8 +25,8 @@ use crate::{
     types::{MessageId, Place, SessionId, StepId, money::Usd},
 };
 
-/// Starts of a turn at most; then it fails, visibly.
-const ATTEMPTS: u32 = 3;
+/// How often a turn goes on after it was cut off; then it fails, visibly.
+const RESUMED: u32 = 3;
 /// What the closing answer may take beyond the turn's time.
 const GRACE: Duration = Duration::from_mins(1);
 
@@ -113,7 +113,8 @@ pub(super) fn place(tx: &Tx<'_>, asked: &Waiting) -> Result<Place> {
 
 /// Works on a turn; a panic in it is its failure. When the daemon stops, it is left where it is.
 async fn guarded(work: &mut Work, stop: &Stop) -> Result<()> {
-    if work.turn.attempt > ATTEMPTS {
+    // Stops that were asked for are nobody's fault.
+    if work.turn.attempt > 1 + RESUMED + work.turn.stops {
         let why = "The daemon stopped several times while it was working on this, so I gave up.";
         return closing::failed(work, ("INTERRUPTED", why)).await;
     }

@@ -140,4 +140,4 @@ impl Provider for Anthropic {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 pub(super) use fake::{Fake, Reply, chunked};
 
+use super::Request;
 use crate::types::{
     Attachment,
     chat::{Call, Message, ToolSpec},
@@ -63,6 +64,13 @@ pub(super) fn messages() -> impl Strategy<Value = Vec<Message>> {
         }),
     ];
     prop::collection::vec(message, 0..14)
+}
+
+/// Whether every API would take a request.
+pub(crate) fn every_dialect_takes(request: &Request) -> Result<(), TestCaseError> {
+    super::openai::tests::bodies::takes(request)?;
+    super::anthropic::tests::takes(request)?;
+    super::ollama::tests::takes(request)
 }
 
 /// A user's message.

@@ -271,4 +271,4 @@ impl Provider for Ollama {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -156,4 +156,4 @@ impl Provider for OpenAi {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

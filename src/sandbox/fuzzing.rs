@@ -11,9 +11,10 @@ pub(crate) fn policy(bytes: &[u8]) {
         let again = policy.encode().expect("what was decoded is not too long");
         assert_eq!(Policy::decode(&again[4..]).expect("our own"), policy);
     }
-    let line = String::from_utf8_lossy(bytes);
-    if let Some(word) = Word::parse(&line) {
-        assert_eq!(Word::parse(&word.line()), Some(word));
+    for line in String::from_utf8_lossy(bytes).split('\n') {
+        if let Some(word) = Word::parse(line) {
+            assert_eq!(Word::parse(&word.line()), Some(word));
+        }
     }
 }
 

@@ -154,12 +154,16 @@ pub fn attachments(c: &Connection, of: MessageId) -> Result<Vec<Attachment>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Which messages of a session have files.
-pub fn with_files(c: &Connection, session: SessionId) -> Result<HashSet<MessageId>> {
-    let sql = "SELECT DISTINCT message_id FROM blobs
-               WHERE message_id IN (SELECT id FROM messages WHERE session_id = ?1 AND role = 'user')";
+/// Which messages of a session have files, from one on.
+pub fn with_files(
+    c: &Connection,
+    session: SessionId,
+    from: MessageId,
+) -> Result<HashSet<MessageId>> {
+    let sql = "SELECT DISTINCT b.message_id FROM messages m JOIN blobs b ON b.message_id = m.id
+               WHERE m.session_id = ?1 AND m.id >= ?2";
     let mut query = c.prepare_cached(sql)?;
-    let rows = query.query_map([session], |row| row.get(0))?;
+    let rows = query.query_map(params![session, from], |row| row.get(0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

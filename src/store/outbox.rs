@@ -182,7 +182,8 @@ pub fn discard(tx: &Transaction<'_>, id: MessageId, now: Timestamp) -> Result<bo
 pub fn recover(tx: &Transaction<'_>) -> Result<usize> {
     let sql = "UPDATE outbox SET state = 'ambiguous', unsure = 1,
                                  last_error = 'nexflow stopped while sending'
-               WHERE state = 'sending'";
+               WHERE state = 'sending'
+                 AND state IN ('prepared', 'sending', 'ambiguous', 'retry')";
     Ok(tx.execute(sql, [])?)
 }
 
@@ -221,7 +222,7 @@ pub struct Counts {
 /// How many are on their way, and how many wait for the owner.
 pub fn counts(c: &Connection) -> Result<Counts> {
     let sql = "SELECT state, count(*) AS n FROM outbox
-               WHERE state IN ('prepared', 'sending', 'retry', 'ambiguous') GROUP BY state
+               WHERE state IN ('prepared', 'sending', 'ambiguous', 'retry') GROUP BY state
                UNION ALL
                SELECT state, count(*) AS n FROM outbox
                WHERE state IN ('dead', 'expired') AND decided_at IS NULL GROUP BY state";

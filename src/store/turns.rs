@@ -26,6 +26,8 @@ pub struct Turn {
     pub state: String,
     /// 1, or more after restarts.
     pub attempt: u32,
+    /// How often it was put down by a stop that was asked for.
+    pub stops: u32,
     /// Who answered.
     pub provider: Option<String>,
     /// With which model.
@@ -50,6 +52,7 @@ fn turn(row: &Row<'_>) -> rusqlite::Result<Turn> {
         },
         state: row.get("state")?,
         attempt: row.get("attempt")?,
+        stops: row.get("stops")?,
         provider: row.get("provider")?,
         model: row.get("model")?,
         error: row.get("error")?,
@@ -166,6 +169,12 @@ pub fn set_attempt(tx: &Transaction<'_>, id: TurnId, attempt: u32) -> Result<()>
     tx.prepare_cached("UPDATE turns SET attempt = ?2 WHERE id = ?1")?
         .execute(params![id, attempt])?;
     Ok(())
+}
+
+/// Turns that run are put down until the next start.
+pub fn put_down(tx: &Transaction<'_>) -> Result<usize> {
+    let sql = "UPDATE turns SET stops = stops + 1 WHERE state = 'running'";
+    Ok(tx.execute(sql, [])?)
 }
 
 /// How a turn ended.
@@ -315,14 +324,14 @@ pub fn finish_tool(
     Ok(())
 }
 
-/// The steps of those turns of a session that called tools, from the one that answers a message on.
+/// The steps of those turns of a session that called tools, from one on.
 pub fn steps_with_tools(
     c: &Connection,
     session: SessionId,
-    from: MessageId,
+    from: TurnId,
 ) -> Result<HashMap<TurnId, Vec<Step>>> {
     let sql = "SELECT s.* FROM turns t JOIN steps s ON s.turn_id = t.id
-               WHERE t.session_id = ?1 AND t.message_id >= ?2
+               WHERE t.session_id = ?1 AND t.id >= ?2
                  AND EXISTS (SELECT 1 FROM steps x WHERE x.turn_id = t.id AND x.kind = 'tool')
                ORDER BY t.id, s.ordinal";
     let mut query = c.prepare_cached(sql)?;

@@ -47,6 +47,7 @@ impl<'a> Mount<'a> {
 
 impl Drop for Mount<'_> {
     fn drop(&mut self) {
+        // What is left goes with the machine.
         nix::mount::umount2(self.0, nix::mount::MntFlags::MNT_DETACH).ok();
     }
 }

@@ -114,7 +114,7 @@ async fn a_turn_that_is_killed_again_and_again_fails_visibly() {
     page.say("speak", "c1").await;
     page.until("text.delta").await;
     let session = page.session.clone();
-    for _ in 0..3 {
+    for _ in 0..4 {
         let asked = model.requests().len();
         daemon.kill();
         daemon.launch().await;

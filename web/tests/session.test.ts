@@ -185,6 +185,15 @@ describe('other frames', () => {
     expect(state.entries.filter((e) => e.kind === 'user').map((e) => e.status)).toEqual(['ok', 'ok']);
   });
 
+  it('answers a message that joined the running turn with it', () => {
+    const second = { ...accepted, message_id: 'm2', client_id: 'c2' };
+    const joined: Loose = { type: 'message.joined', turn_id: 't1', message_id: 'm2' };
+    const running = play([accepted, started, second, joined]);
+    expect(running.entries.filter((e) => e.kind === 'user').map((e) => e.status)).toEqual(['running', 'running']);
+    const state = play([completed('Both.')], running);
+    expect(state.entries.filter((e) => e.kind === 'user').map((e) => e.status)).toEqual(['ok', 'ok']);
+  });
+
   it('leaves a message alone that came after the turn began', () => {
     const second = { ...accepted, message_id: 'm2', client_id: 'c2' };
     const state = play([accepted, started, second, completed('First.')]);

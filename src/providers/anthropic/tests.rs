@@ -43,6 +43,11 @@ fn provider(url: &str) -> std::sync::Arc<dyn Provider> {
     (Kind::named("anthropic").unwrap().build)(&entry, &Http::new()).unwrap()
 }
 
+/// Whether the API would take a request.
+pub(in crate::providers) fn takes(request: &Request) -> Result<(), TestCaseError> {
+    check(&body::body(request, "m"))
+}
+
 /// Refuses what the API would refuse.
 fn check(body: &Value) -> Result<(), TestCaseError> {
     let list = body["messages"].as_array().unwrap();

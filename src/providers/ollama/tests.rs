@@ -28,6 +28,16 @@ fn provider(url: &str, more: &Value) -> Arc<dyn Provider> {
     (Kind::named("ollama").unwrap().build)(&entry, &Http::new()).unwrap()
 }
 
+/// Whether the server would take a request.
+pub(in crate::providers) fn takes(request: &Request) -> Result<(), TestCaseError> {
+    let shape = Shape {
+        name: "m",
+        model: MODEL,
+        keep_alive: None,
+    };
+    check(&body::body(request, &shape))
+}
+
 /// Refuses what the API would refuse, and what the templates of models cannot render.
 fn check(body: &Value) -> Result<(), TestCaseError> {
     let list = body["messages"].as_array().unwrap();

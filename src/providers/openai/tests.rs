@@ -1,4 +1,4 @@
-mod bodies;
+pub(in crate::providers) mod bodies;
 
 use axum::body::Bytes;
 use serde_json::{Value, json};

@@ -26,6 +26,11 @@ export interface TurnStarted extends Base {
   message_id: string;
   attempt: number;
 }
+export interface MessageJoined extends Base {
+  type: 'message.joined';
+  turn_id: string;
+  message_id: string;
+}
 export interface TextDelta extends Base {
   type: 'text.delta';
   turn_id: string;
@@ -93,6 +98,7 @@ export type Frame =
   | SessionOpened
   | MessageAccepted
   | TurnStarted
+  | MessageJoined
   | TextDelta
   | ToolStarted
   | ToolOutput

@@ -1,6 +1,6 @@
 // One conversation as the page shows it: a pure projection of history and frames.
 
-import type { Frame, MessageAccepted, MessageCompleted, ToolFinished, TurnFailed, TurnStarted } from './frames';
+import type { Frame, MessageAccepted, MessageCompleted, MessageJoined, ToolFinished, TurnFailed, TurnStarted } from './frames';
 import { finalText, patchTool, settleTools, type Part } from './parts';
 import type { AttachmentInfo, MessageStatus, Usage } from './types';
 
@@ -85,6 +85,8 @@ export function reduce(state: SessionState, frame: Frame): SessionState {
       return accepted(state, frame);
     case 'turn.started':
       return started(state, frame);
+    case 'message.joined':
+      return joined(state, frame);
     case 'text.delta':
       return withAnswer(state, frame.turn_id, (answer) => ({ ...answer, parts: appendText(answer.parts, frame.text) }));
     case 'tool.started':
@@ -172,6 +174,14 @@ function started(state: SessionState, frame: TurnStarted): SessionState {
   return { ...state, entries, activeTurn: frame.turn_id };
 }
 
+/** A message that a turn answers besides the one it was started for. */
+function joined(state: SessionState, frame: MessageJoined): SessionState {
+  const entries = state.entries.map((e): Entry =>
+    e.kind === 'user' && e.messageId === frame.message_id ? { ...e, status: 'running', turnId: frame.turn_id } : e,
+  );
+  return { ...state, entries };
+}
+
 function toolFinished(answer: AnswerEntry, frame: ToolFinished): AnswerEntry {
   const { skill, status, output, duration_ms } = frame;
   return {
@@ -230,7 +240,9 @@ function endTurn(
   // One turn can answer several messages: all that waited up to the one it was started for.
   const upTo = next.entries.findIndex((e) => e.kind === 'user' && (answered ? e.messageId === answered : e.turnId === turnId));
   const entries = next.entries.map((e, i): Entry =>
-    e.kind === 'user' && i <= upTo && (e.status === 'pending' || e.status === 'running') ? { ...e, status, turnId } : e,
+    e.kind === 'user' && (i <= upTo || e.turnId === turnId) && (e.status === 'pending' || e.status === 'running')
+      ? { ...e, status, turnId }
+      : e,
   );
   return { ...next, entries, activeTurn: next.activeTurn === turnId ? null : next.activeTurn };
 }

@@ -19,6 +19,10 @@ export interface Status {
   sandbox: { mode: string; summary: string; weaker?: string[]; fix?: string[] };
   skills: { total: number; available: number; stopped?: Stopped | null };
   warnings?: string[];
+  /** Why no message is answered, while that is so. */
+  safe_mode?: string | null;
+  storage?: { free_bytes: number; min_free_bytes: number; ok: boolean };
+  outbox?: { open: number; ambiguous: number; dead: number; expired: number };
   user: User;
 }
 

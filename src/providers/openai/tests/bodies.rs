@@ -21,6 +21,11 @@ const SHAPE: Shape<'static> = Shape {
     call_signature: None,
 };
 
+/// Whether the API would take a request.
+pub(in crate::providers) fn takes(request: &Request) -> Result<(), TestCaseError> {
+    check(&body::body(request, &SHAPE))
+}
+
 /// Refuses what the API would refuse.
 fn check(body: &Value) -> Result<(), TestCaseError> {
     let list = body["messages"].as_array().unwrap();
