@@ -35,7 +35,7 @@ use crate::{
     store::{self, Store},
     supervisor::Supervisor,
     tools::{Kit, Post},
-    types::Clock,
+    types::{Clock, Timestamp},
 };
 
 /// How long the doors may take to close when nothing runs any more.
@@ -101,15 +101,10 @@ impl Daemon {
         private_folder(&config.data_dir)?;
         // Before anything that may crash: a daemon that does so again and again is to be noticed.
         let starts = Starts::of(&config.data_dir);
-        let crashing = || starts.begin(started_at, config.server.safe_mode_after);
-        let held = listening.and_then(|_| crashing());
+        let many = config.server.safe_mode_after;
+        let held = listening.and_then(|_| starts.begin(started_at, many));
         let bus = Bus::new(clock.clone());
-        let store = Store::open(&config.database_path(), &bus)?;
-        let days = config.privacy.days();
-        store
-            .write(move |tx| store::analytics::keep(tx, days, started_at))
-            .await?;
-        store.set_floor(config.storage.min_free_mb << 20);
+        let store = open(config, &bus, started_at).await?;
         let http = Http::new();
         let sandbox = Sandbox::new(config.skills.sandbox());
         let replaceable = Arc::new(ArcSwap::from_pointee(live(config, &http, &clock)));
@@ -125,7 +120,6 @@ impl Daemon {
             starts: starts.clone(),
             data_dir: config.data_dir.clone(),
         });
-        let tested = Arc::clone(&facts);
         let (mut intake, mut work) = (Supervisor::new(), Supervisor::new());
         let parts = Parts {
             store: store.clone(),
@@ -136,8 +130,7 @@ impl Daemon {
             facts: Arc::clone(&facts) as Arc<dyn crate::orchestrator::Facts>,
             data_dir: config.data_dir.clone(),
         };
-        let patience = patience(config.server.stop_timeout());
-        let begin = Begin { held, patience };
+        let begin = begin(config, held);
         let agent = Orchestrator::start(parts, begin, &mut intake, &mut work).await?;
         let shared = Arc::new(Shared {
             agent,
@@ -152,13 +145,7 @@ impl Daemon {
             stopped: CancellationToken::new(),
         });
         if listening.is_some() {
-            work.vital("self-test of the sandbox", |cancel| async move {
-                tokio::select! {
-                    () = tested.tell_sandbox() => {}
-                    () = cancel.cancelled() => {}
-                }
-                Ok::<(), String>(())
-            });
+            facts::test_sandbox(&mut work, Arc::clone(&facts));
             reload::watch(&mut intake, &shared, (loaded, facts, http));
         }
         Ok(Self {
@@ -184,9 +171,22 @@ impl Daemon {
     }
 }
 
-/// How long turns may take to end by themselves: the rest is for deliveries and the disk.
-fn patience(stop: Duration) -> Duration {
-    stop.saturating_sub(Duration::from_secs(2)).max(stop / 2)
+/// How the agent starts. Turns have most of the time that stopping may take to end by themselves: the
+/// rest is for deliveries and the disk.
+fn begin(config: &Config, held: Option<String>) -> Begin {
+    let stop = config.server.stop_timeout();
+    let patience = stop.saturating_sub(Duration::from_secs(2)).max(stop / 2);
+    Begin { held, patience }
+}
+
+async fn open(config: &Config, bus: &Bus, now: Timestamp) -> store::Result<Store> {
+    let store = Store::open(&config.database_path(), bus)?;
+    let days = config.privacy.days();
+    store
+        .write(move |tx| store::analytics::keep(tx, days, now))
+        .await?;
+    store.set_floor(config.storage.min_free_mb << 20);
+    Ok(store)
 }
 
 /// What a change of the configuration replaces.

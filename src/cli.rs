@@ -100,10 +100,6 @@ fn dispatch(args: Args) -> Result<()> {
 }
 
 /// Commands that need the agent.
-#[expect(
-    clippy::cognitive_complexity,
-    reason = "a table of commands, one line each"
-)]
 async fn speak(setup: &Setup, command: Command) -> Result<()> {
     match command {
         Command::Init => init::run(setup).await,

@@ -14,6 +14,7 @@ use crate::{
     providers::Condition,
     sandbox::{Mode, Report, Runtime, Sandbox},
     skills::{State, catalog::Catalog, run::Brake},
+    supervisor::Supervisor,
 };
 
 /// Knows every part.
@@ -121,7 +122,7 @@ impl Facts {
     }
 
     /// Tries the sandbox with every runtime, and says in the log what confines skills here.
-    pub(super) async fn tell_sandbox(&self) {
+    async fn tell_sandbox(&self) {
         let report = self.sandbox.self_test(&self.runtimes).await;
         let (mode, weaker) = (report.mode.as_str(), report.weaker.join(" "));
         match report.mode {
@@ -137,6 +138,17 @@ impl Facts {
             tracing::warn!(mode, "sandbox: {}: {}", layer.name, layer.detail);
         }
     }
+}
+
+/// Starts the self-test beside everything else.
+pub(super) fn test_sandbox(work: &mut Supervisor, facts: Arc<Facts>) {
+    work.vital("self-test of the sandbox", |cancel| async move {
+        tokio::select! {
+            () = facts.tell_sandbox() => {}
+            () = cancel.cancelled() => {}
+        }
+        Ok::<(), String>(())
+    });
 }
 
 /// What came of each runtime's useful command; empty until it has run.

@@ -33,13 +33,12 @@ macro_rules! migration {
 }
 
 /// Every migration, in order.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[
-        migration!(1, "0001_core"),
-        migration!(2, "0002_trust"),
-        migration!(3, "0003_audit"),
-        migration!(4, "0004_turns"),
-    ];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    migration!(1, "0001_core"),
+    migration!(2, "0002_trust"),
+    migration!(3, "0003_audit"),
+    migration!(4, "0004_turns"),
+];
 
 /// The version that this binary writes.
 pub(super) fn latest() -> i64 {

@@ -21,11 +21,7 @@ use crate::{
         difference::{self, Difference},
         run::Stopped,
     },
-    store::{
-        audit::append_from,
-        skills as rows,
-        users::Role,
-    },
+    store::{audit::append_from, skills as rows, users::Role},
 };
 
 /// How far back runs and connections are counted.
