@@ -1,5 +1,6 @@
 //! Joins the modules and runs the daemon: the only file that knows all of them. It decides nothing.
 
+mod egress;
 mod facts;
 mod lifecycle;
 mod reload;
@@ -84,6 +85,8 @@ struct Daemon {
     store: Store,
     intake: Supervisor,
     work: Supervisor,
+    /// What outlives the work, because it writes down how that ended.
+    last: Supervisor,
     stopping: CancellationToken,
 }
 
@@ -100,7 +103,7 @@ impl Daemon {
         let bus = Bus::new(clock.clone());
         let store = Store::open(&config.database_path(), &bus)?;
         let http = Http::new();
-        let sandbox = Sandbox::new(config.skills.sandbox());
+        let (sandbox, last) = egress::sandbox(config, (&store, &clock));
         let kit = kit(config, (&store, &clock), &sandbox).await?;
         let replaceable = Arc::new(ArcSwap::from_pointee(live(config, &http, &clock)));
         let facts = Arc::new(Facts {
@@ -136,10 +139,7 @@ impl Daemon {
         });
         if listening.is_some() {
             work.vital("self-test of the sandbox", |cancel| async move {
-                tokio::select! {
-                    () = tested.tell_sandbox() => {}
-                    () = cancel.cancelled() => {}
-                }
+                cancel.run_until_cancelled(tested.tell_sandbox()).await;
                 Ok::<(), String>(())
             });
             reload::watch(&mut intake, &shared, (loaded, facts, http));
@@ -149,6 +149,7 @@ impl Daemon {
             store,
             intake,
             work,
+            last,
             stopping,
         })
     }
@@ -158,6 +159,7 @@ impl Daemon {
         self.stopping.cancel();
         self.intake.stop(GRACE.0).await;
         self.work.stop(GRACE.1).await;
+        self.last.stop(GRACE.0).await;
         self.store.close().await;
     }
 }

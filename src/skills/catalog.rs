@@ -156,7 +156,12 @@ impl Catalog {
         let record = |skill: &Skill| records.iter().find(|r| r.name == skill.name);
         let judged = skills.into_iter().map(|skill| {
             let record = record(&skill);
-            Arc::new(judge(skill, record))
+            let mut skill = judge(skill, record);
+            if matches!(skill.state, State::Trusted | State::Unavailable) {
+                let given = self.inner.config.grants.get(&skill.name).into_iter();
+                skill.granted.extend(given.flatten().cloned());
+            }
+            Arc::new(skill)
         });
         let judged: Vec<Arc<Skill>> = judged.collect();
         tell(&before, &judged);

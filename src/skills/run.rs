@@ -8,6 +8,7 @@ mod folders;
 mod job;
 mod output;
 mod programs;
+mod secrets;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -29,6 +30,7 @@ use crate::{
     types::Secret,
 };
 use folders::Folders;
+use secrets::Bound;
 
 /// How long words on the way may take to arrive once the program has ended.
 const LAG: Duration = Duration::from_millis(200);
@@ -163,8 +165,11 @@ impl Runner {
             &context.workspace,
             (&self.inner.data, &self.inner.config.directory),
         );
-        let folders = folders.map_err(|text| Stop(Status::Refused, text))?;
-        let job = job::job(skill, input, &folders, &self.inner.config);
+        let mut folders = folders.map_err(|text| Stop(Status::Refused, text))?;
+        let config = &self.inner.config;
+        let bound = Bound::new(skill, config, &mut folders);
+        let bound = bound.map_err(|text| Stop(Status::Failed, text))?;
+        let job = job::job((skill, config), input, &folders, bound);
         let limits = job.limits.clone();
         let outcome = self.follow(skill, job, context, cancel).await?;
         tokio::task::spawn_blocking(move || drop(folders))
