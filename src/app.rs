@@ -139,7 +139,8 @@ impl Daemon {
         });
         if listening.is_some() {
             work.vital("self-test of the sandbox", |cancel| async move {
-                cancel.run_until_cancelled(tested.tell_sandbox()).await;
+                let test = Box::pin(tested.tell_sandbox());
+                cancel.run_until_cancelled(test).await;
                 Ok::<(), String>(())
             });
             reload::watch(&mut intake, &shared, (loaded, facts, http));

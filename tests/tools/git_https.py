@@ -2,17 +2,19 @@
 
     python3 git_https.py CERT KEY ROOT LOG USER_AND_TOKEN_FILE
 
-Prints its port. Everything but /open needs `Authorization: Basic` with the credentials in the file. The
+Prints its ports on 127.0.0.1: with TLS (the same on 127.0.0.2), and without. Everything but /open needs `Authorization: Basic` with the credentials in the file. The
 log has one line of JSON for each request: path, host, authorization, body.
 """
 
 import base64
+import gzip
 import http.server
 import json
 import os
 import ssl
 import subprocess
 import sys
+import threading
 
 cert, key, root, log, credentials = sys.argv[1:]
 with open(credentials) as file:
@@ -48,6 +50,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         seen = {
             "path": self.path,
             "host": self.headers.get("Host"),
+            "here": self.server.server_address[0],
+            "range": self.headers.get("Range"),
             "authorization": self.headers.get("Authorization"),
             "body": body[:4000].decode("latin-1"),
         }
@@ -57,6 +61,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, b"open")
         if self.headers.get("Authorization") != wanted:
             return self.answer(401, b"who are you", [("WWW-Authenticate", 'Basic realm="git"')])
+        if self.path.startswith("/pressed"):
+            return self.answer(200, gzip.compress(wanted.encode()), [("Content-Encoding", "gzip")])
         if self.path.startswith("/echo"):
             given = self.headers.get("Authorization")
             token = base64.b64decode(given.split()[1]).decode().split(":", 1)[1]
@@ -104,9 +110,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = handle_one
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(cert, key)
-server.socket = context.wrap_socket(server.socket, server_side=True)
-print(server.server_port, flush=True)
-server.serve_forever()
+first = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+second = http.server.ThreadingHTTPServer(("127.0.0.2", first.server_port), Handler)
+plain = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+for server in [first, second]:
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+for server in [second, plain]:
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+print(first.server_port, plain.server_port, flush=True)
+first.serve_forever()

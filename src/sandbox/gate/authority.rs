@@ -81,3 +81,58 @@ fn params(name: &str) -> Result<CertificateParams, Error> {
     params.distinguished_name = distinguished;
     Ok(params)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_rustls::{
+        TlsAcceptor, TlsConnector,
+        rustls::{
+            ClientConfig, RootCertStore,
+            pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+        },
+    };
+
+    use super::{super::host, *};
+
+    async fn believed(of: &Authority, by: &Authority, place: &str, asked: &str) -> bool {
+        let mut roots = RootCertStore::empty();
+        let pem = by.pem();
+        roots
+            .add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap())
+            .unwrap();
+        let client = ClientConfig::builder_with_provider(tls::crypto())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (near, far) = tokio::io::duplex(16 << 10);
+        let server = of.server(&host(place).unwrap()).unwrap();
+        let name = ServerName::try_from(asked.to_owned()).unwrap();
+        let connecting = TlsConnector::from(Arc::new(client)).connect(name, near);
+        let accepting = TlsAcceptor::from(server).accept(far);
+        let (connected, _) = tokio::join!(connecting, accepting);
+        connected.is_ok()
+    }
+
+    #[tokio::test]
+    async fn it_vouches_for_one_host_within_its_run() {
+        let (one, other) = (Authority::new().unwrap(), Authority::new().unwrap());
+        assert!(believed(&one, &one, "api.example.org", "api.example.org").await);
+        assert!(believed(&one, &one, "127.0.0.1", "127.0.0.1").await);
+        assert!(believed(&one, &one, "[fd00::1]", "fd00::1").await);
+        assert!(!believed(&one, &one, "api.example.org", "example.org").await);
+        assert!(!believed(&one, &other, "api.example.org", "api.example.org").await);
+        assert!(!one.pem().contains("PRIVATE") && !format!("{one:?}").contains("key"));
+    }
+
+    #[test]
+    fn making_one_takes_no_time_to_speak_of() {
+        let began = std::time::Instant::now();
+        for _ in 0..20 {
+            Authority::new().unwrap();
+        }
+        let each = began.elapsed() / 20;
+        eprintln!("an authority: {each:?}");
+        assert!(each < std::time::Duration::from_millis(50), "{each:?}");
+    }
+}

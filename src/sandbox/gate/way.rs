@@ -1,13 +1,13 @@
 //! How a connection goes on once it is granted: passed as it is, or read because a secret may go
 //! into it.
 
-use std::{io, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc};
 
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::{
-    super::either_way,
+    super::{Reach, either_way},
     PATIENCE, address,
     meter::{Early, Meter},
     proxy::{Origin, Proxy},
@@ -40,7 +40,9 @@ impl Way {
             return Ok(Self::Closed(request, server));
         };
         let tunnel = request.kind == Kind::Tunnel;
-        if !tunnel && !is_near(&server, &request, meter) {
+        let peer = server.peer_addr().map(|peer| peer.ip().to_canonical());
+        let near = peer.is_ok_and(|ip| is_near(reach, ip, request.port));
+        if !tunnel && !near {
             meter.tell("secrets are not filled in: the way there is not encrypted");
             return Ok(Self::Closed(request, server));
         }
@@ -83,11 +85,8 @@ impl Way {
 }
 
 /// On this machine or its own network, as it was granted: nobody reads along.
-fn is_near(server: &TcpStream, request: &Request, meter: &Meter) -> bool {
-    server.peer_addr().is_ok_and(|peer| {
-        let ip = peer.ip().to_canonical();
-        !address::is_public(ip) && meter.run.reach.reaches(ip, request.port)
-    })
+fn is_near(reach: &Reach, ip: IpAddr, port: u16) -> bool {
+    !address::is_public(ip) && reach.reaches(ip, port)
 }
 
 fn proxy(request: &Request, swap: Swap, upstream: Upstream, meter: &Arc<Meter>) -> Proxy {
@@ -126,4 +125,21 @@ async fn terminate(
     // Requests tell by themselves how they failed.
     either_way(proxy.serve(client).await);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::Rule;
+
+    #[test]
+    fn plain_http_is_near_where_a_private_address_was_granted_as_a_number() {
+        let rules = [":10.0.0.5:80", ":8.8.8.8:80", ":192.168.0.0/16:8080", ""];
+        let rules: Vec<Rule> = rules.iter().map(|r| Rule::parse(r).unwrap()).collect();
+        let reach = Reach::from(rules);
+        let near = |ip: &str, port| is_near(&reach, ip.parse().unwrap(), port);
+        assert!(near("10.0.0.5", 80) && near("192.168.3.4", 8080));
+        assert!(!near("10.0.0.6", 80) && !near("10.0.0.5", 8080));
+        assert!(!near("8.8.8.8", 80) && !near("1.1.1.1", 80));
+    }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -19,6 +19,7 @@ const TOKEN: &str = "tok_4bV9-this.is/the+real one~77";
 /// An https server with one private repository.
 struct Server {
     port: u16,
+    plain: u16,
     folder: tempfile::TempDir,
     child: Child,
 }
@@ -33,8 +34,10 @@ impl Drop for Server {
 fn certificates(folder: &Path) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let name = &mut params.distinguished_name;
+    name.push(DnType::CommonName, "the authority of a test");
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let leaf = CertificateParams::new(["127.0.0.1", "127.0.0.2"].map(str::to_owned)).unwrap();
     let key = KeyPair::generate().unwrap();
     let certificate = leaf.signed_by(&key, &ca).unwrap();
     std::fs::write(folder.join("ca.pem"), ca.pem()).unwrap();
@@ -76,8 +79,10 @@ impl Server {
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
+        let (port, plain) = line.trim().split_once(' ').unwrap();
         Self {
-            port: line.trim().parse().unwrap(),
+            port: port.parse().unwrap(),
+            plain: plain.parse().unwrap(),
             folder,
             child,
         }
@@ -106,14 +111,13 @@ async fn daemon(server: &Server, more: &str) -> Daemon {
         json!(TOKEN)
     ));
     let permissions = format!(
-        "permissions: [filesystem, shell, 'network:127.0.0.1:{port}', 'network:127.0.0.2:*', \
-         'secret:GIT_TOKEN@127.0.0.1']\n"
+        "permissions: [filesystem, shell, 'network:127.0.0.1:{port},{}', 'network:127.0.0.2:*', \
+         'secret:GIT_TOKEN@127.0.0.1']\n",
+        server.plain
     );
     write_skill(daemon.folder.path(), "spy", &permissions, ("run.py", SPY));
-    let trusted = format!(
-        "SSL_CERT_FILE={}",
-        server.folder.path().join("ca.pem").display()
-    );
+    let authority = server.folder.path().join("ca.pem");
+    let trusted = format!("SSL_CERT_FILE={}", authority.display());
     daemon.launch_under(&["/usr/bin/env", &trusted]).await;
     daemon.cli_ok(&["skill", "trust", "spy", "--yes"]).await;
     daemon
@@ -138,7 +142,7 @@ def fetch(url, headers=None, data=None):
     if headers.pop("Login", None):
         login = base64.b64encode(b"x-access-token:" + handle.encode()).decode()
         headers["Authorization"] = "Basic " + login
-    if data is not None: data = data.replace("HANDLE", handle).encode()
+    if data is not None: data = data.replace("HANDLE", handle).replace("PAD", "x" * 2**21).encode()
     request = urllib.request.Request(url.replace("HANDLE", handle), data, headers)
     try:
         with urllib.request.urlopen(request, context=context, timeout=20) as answer:
@@ -278,7 +282,7 @@ async fn the_value_is_nowhere_in_the_sandbox() {
     let server = Server::start();
     let daemon = daemon(&server, "").await;
     let requests = json!([
-        [server.url("/echo/whole"), { "Login": "1" }, "body HANDLE"],
+        [server.url("/echo/whole"), { "Login": "1", "Content-Type": "text/plain" }, "body HANDLE"],
         [server.url("/echo/pieces?key=HANDLE"), { "Login": "1", "Content-Type": "application/json" }, "{\"k\": \"HANDLE\"}"],
     ]);
     let done = call(&daemon, "spy", spying(TOKEN, &requests)).await;
@@ -314,4 +318,148 @@ async fn the_value_is_nowhere_in_the_sandbox() {
     let done = call(&daemon, "spy", spying("x-echo", &json!([]))).await;
     assert_ne!(done["output"]["found"], json!([]), "{done:#}");
     assert!(!daemon.log().contains(TOKEN));
+}
+
+/// What the gate wrote into the audit about a skill.
+async fn rows(daemon: &Daemon, skill: &str) -> Vec<Value> {
+    let all = daemon.owner().get("/api/v1/audit?limit=500").await.ok();
+    let all = all["audit"].as_array().unwrap().clone();
+    let actor = format!("skill:{skill}");
+    let mut rows: Vec<Value> = all.into_iter().filter(|r| r["actor"] == actor).collect();
+    rows.reverse();
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_its_host_gets_the_value() {
+    let server = Server::start();
+    let daemon = daemon(&server, "").await;
+    let port = server.port;
+    let other = format!("https://127.0.0.2:{port}/open");
+    let plain = format!("http://127.0.0.1:{}/echo/pieces", server.plain);
+    let requests = json!([
+        [other, { "Login": "1", "X-Key": "HANDLE" }, "HANDLE"],
+        [server.url("/open"), { "Host": format!("127.0.0.2:{port}") }, null],
+        [server.url("/open"), { "Host": "127.0.0.1" }, null],
+        [server.url("/open"), { "Upgrade": "websocket" }, null],
+        [server.url("/pressed"), { "Login": "1" }, null],
+        [server.url("/echo/whole"), { "Login": "1", "Range": "bytes=0-5" }, null],
+        [server.url("/echo/whole"), { "Login": "1" }, "HANDLE PAD"],
+        [plain, { "Login": "1" }, "HANDLE"],
+    ]);
+    let done = call(&daemon, "spy", spying(TOKEN, &requests)).await;
+    let output = &done["output"];
+    assert_eq!(output["found"], json!([]), "{done:#}");
+    let said = output["said"].as_array().unwrap();
+    let status: Vec<u64> = said.iter().map(|s| s["status"].as_u64().unwrap()).collect();
+    assert_eq!(
+        status,
+        [200, 421, 421, 403, 502, 200, 200, 200],
+        "{said:#?}"
+    );
+    let handle = output["handle"].as_str().unwrap();
+    let seen = server.seen();
+    assert_eq!(seen[0]["here"], "127.0.0.2");
+    assert_eq!(seen[0]["authorization"], basic(handle));
+    assert_eq!(seen[0]["body"], handle);
+    let later: Vec<&str> = seen[1..]
+        .iter()
+        .map(|s| s["path"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        later,
+        ["/pressed", "/echo/whole", "/echo/whole", "/echo/pieces"]
+    );
+    assert!(seen[1..].iter().all(|s| s["authorization"] == basic(TOKEN)));
+    assert_eq!(seen[2]["range"], Value::Null);
+    // A body that is too long to be looked into goes as it is, and comes back as it is.
+    assert!(seen[3]["body"].as_str().unwrap().starts_with(handle));
+    assert_eq!(seen[4]["body"], "tok_4bV9-this.is%2Fthe%2Breal%20one~77");
+    assert!(
+        said[7]["text"]
+            .as_str()
+            .unwrap()
+            .ends_with(&format!(" {handle}"))
+    );
+
+    let rows = rows(&daemon, "spy").await;
+    assert_eq!(rows.len(), 8, "{rows:#?}");
+    let object = |n: usize| rows[n]["object"].as_str().unwrap().to_owned();
+    assert_eq!(object(0), format!("127.0.0.2:{port}"));
+    assert_eq!(object(7), format!("127.0.0.1:{}", server.plain));
+    let handles: Vec<bool> = rows.iter().map(|r| r["detail"]["handle"] == true).collect();
+    assert_eq!(
+        handles,
+        [false, false, false, false, true, true, true, true]
+    );
+    for row in &rows {
+        let detail = &row["detail"];
+        assert_eq!(
+            (&row["action"], &detail["allowed"]),
+            (&json!("egress"), &json!(true))
+        );
+        assert!(detail["bytes_down"].as_u64().unwrap() > 100, "{row:#}");
+    }
+    let reason = rows[1]["detail"]["reason"].as_str().unwrap();
+    assert!(reason.contains("is for 127.0.0.1:"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_prove_itself_gets_nothing() {
+    let server = Server::start();
+    let mut daemon = daemon(&server, "").await;
+    daemon.stop().await;
+    daemon.launch().await;
+    let requests = json!([[server.url("/open"), { "Login": "1" }, null]]);
+    let done = call(&daemon, "spy", spying(TOKEN, &requests)).await;
+    let said = done["output"]["said"][0]["text"].as_str().unwrap();
+    assert!(said.contains("502"), "{done:#}");
+    assert!(server.seen().is_empty());
+    let rows = rows(&daemon, "spy").await;
+    let detail = &rows[0]["detail"];
+    assert_eq!(detail["allowed"], false, "{detail:#}");
+    assert!(
+        detail["reason"].as_str().unwrap().contains("not believed"),
+        "{detail:#}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_skill_has_an_allowance_over_all_its_runs() {
+    let server = Server::start();
+    let more = "  egress_per_minute: 3\n  egress_mb_per_hour: 1\n";
+    let mut daemon = daemon(&server, more).await;
+    let one = json!([server.url("/open"), {}, null]);
+    let two = json!([one, one]);
+    let mut said = Vec::new();
+    for _ in 0..2 {
+        let done = call(&daemon, "spy", spying(TOKEN, &two)).await;
+        said.extend(done["output"]["said"].as_array().unwrap().clone());
+    }
+    let passed: Vec<bool> = said.iter().map(|s| s["status"] == 200).collect();
+    assert_eq!(passed, [true, true, true, false], "{said:#?}");
+    assert!(
+        said[3]["text"].as_str().unwrap().contains("429"),
+        "{said:#?}"
+    );
+    let last = rows(&daemon, "spy").await.pop().unwrap();
+    assert_eq!(last["detail"]["allowed"], false);
+    let reason = last["detail"]["reason"].as_str().unwrap();
+    assert!(reason.contains("3 connections within a minute"), "{reason}");
+
+    daemon.stop().await;
+    daemon.launch().await;
+    let plain = format!("http://127.0.0.1:{}/open", server.plain);
+    let much = json!([[plain, {}, "PAD"], [plain, {}, null]]);
+    let done = call(&daemon, "spy", spying(TOKEN, &much)).await;
+    let said = &done["output"]["said"];
+    assert_eq!(said[1]["status"], 429, "{said:#}");
+    assert!(
+        said[1]["text"]
+            .as_str()
+            .unwrap()
+            .contains("1 MiB within an hour"),
+        "{said:#}"
+    );
+    assert_ne!(said[0]["status"], 200, "{said:#}");
 }
