@@ -8,10 +8,15 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use nexflow::{
+    sandbox::{Handle, Mode, Network, Reach, Rule},
+    types::Secret,
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::{bash, err, forced, out, run_in};
 use crate::support::{Daemon, write_skill};
 
 const TOKEN: &str = "tok_4bV9-this.is/the+real one~77";
@@ -462,4 +467,34 @@ async fn a_skill_has_an_allowance_over_all_its_runs() {
         "{said:#}"
     );
     assert_ne!(said[0]["status"], 200, "{said:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handles_work_in_every_mode() {
+    let server = Server::start();
+    for mode in [Mode::Full, Mode::Degraded] {
+        let rule = |text: &str| Rule::parse(text).unwrap();
+        let handle = Handle::new(Secret::new(TOKEN), vec![rule(":127.0.0.1:*")]);
+        let url = format!("http://127.0.0.1:{}/echo/pieces", server.plain);
+        let mut job = bash(&format!(
+            "curl -sS -m 20 -u x-access-token:{} --data-binary @- {url} | head -c 200",
+            handle.as_str()
+        ));
+        job.stdin = vec![b'x'; 3 << 10];
+        let given = handle.as_str().to_owned();
+        job.network = Network::Gate(Reach {
+            rules: vec![rule(&format!(":127.0.0.1:{}", server.plain))],
+            handles: vec![handle],
+            authority: None,
+        });
+        let outcome = run_in(forced(mode), job).await.unwrap();
+        let said = out(&outcome);
+        let expected = format!("{given} {} xxx", basic(&given));
+        assert!(
+            said.starts_with(&expected),
+            "{mode:?}: {said}{}",
+            err(&outcome)
+        );
+        assert_eq!(server.seen().last().unwrap()["authorization"], basic(TOKEN));
+    }
 }
