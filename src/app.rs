@@ -1,5 +1,6 @@
 //! Joins the modules and runs the daemon: the only file that knows all of them. It decides nothing.
 
+mod egress;
 mod facts;
 mod lifecycle;
 mod reload;
@@ -87,6 +88,8 @@ struct Daemon {
     intake: Supervisor,
     work: Supervisor,
     starts: Option<Starts>,
+    /// What outlives the work, because it writes down how that ended.
+    last: Supervisor,
 }
 
 impl Daemon {
@@ -106,7 +109,7 @@ impl Daemon {
         let bus = Bus::new(clock.clone());
         let store = open(config, &bus, started_at).await?;
         let http = Http::new();
-        let sandbox = Sandbox::new(config.skills.sandbox());
+        let (sandbox, last) = egress::sandbox(config, (&store, &clock));
         let replaceable = Arc::new(ArcSwap::from_pointee(live(config, &http, &clock)));
         let post = post(&replaceable);
         let kit = kit(config, (&store, &clock), (&sandbox, post)).await?;
@@ -154,6 +157,7 @@ impl Daemon {
             intake,
             work,
             starts: listening.is_some().then_some(starts),
+            last,
         })
     }
 
@@ -164,6 +168,7 @@ impl Daemon {
         self.work.stop(self.shared.config.stop_timeout()).await;
         self.shared.stopped.cancel();
         self.intake.stop(DOORS).await;
+        self.last.stop(DOORS).await;
         self.store.close().await;
         if let Some(starts) = &self.starts {
             starts.forget();

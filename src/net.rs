@@ -4,6 +4,7 @@
 
 pub mod lines;
 pub mod sse;
+pub mod tls;
 
 use std::{
     net::IpAddr,

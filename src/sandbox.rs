@@ -33,9 +33,9 @@ use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
 pub use files::{Open, interpreter_mounts, open_beneath};
-pub use gate::{Egress, Resolve};
+pub use gate::{Authority, Egress, Handle, Resolve, Usage};
 pub use job::{
-    Access, DEFAULT_UID, End, Job, Limits, Live, Mount, Network, Outcome, Output, Stream,
+    Access, DEFAULT_UID, End, Job, Limits, Live, Mount, Network, Outcome, Output, Reach, Stream,
 };
 pub use launcher::helper;
 #[doc(hidden)]
@@ -108,6 +108,10 @@ pub struct Config {
     pub max_output_mb: u64,
     /// Traffic of one run through the gate, both ways together, in MiB.
     pub max_egress_mb: u64,
+    /// Connections of all runs of one skill within a minute.
+    pub egress_per_minute: u64,
+    /// Traffic of all runs of one skill within an hour, both ways together, in MiB.
+    pub egress_mb_per_hour: u64,
     /// The program to start as launcher; this very program if `None`.
     #[serde(skip)]
     pub helper: Option<PathBuf>,
@@ -126,6 +130,9 @@ pub struct Config {
     /// Where decisions of the gate are recorded.
     #[serde(skip)]
     pub egress: Option<mpsc::Sender<Egress>>,
+    /// What skills have used of their allowance.
+    #[serde(skip)]
+    pub usage: Usage,
     /// How names become addresses; the system's resolver if `None`.
     #[serde(skip)]
     pub resolver: Option<Arc<dyn Resolve>>,
@@ -139,11 +146,14 @@ impl Default for Config {
             tmp_mb: 64,
             max_output_mb: 8,
             max_egress_mb: 1024,
+            egress_per_minute: 600,
+            egress_mb_per_hour: 2048,
             helper: None,
             force: None,
             without: Vec::new(),
             no_cgroups: false,
             egress: None,
+            usage: Usage::default(),
             resolver: None,
         }
     }

@@ -61,9 +61,12 @@ pub struct Config {
     /// Secrets for skills that ask for them with `secret:NAME`.
     #[serde(skip_serializing)]
     pub secrets: BTreeMap<String, Secret>,
-    /// Permissions that skills get besides those that they ask for, by the name of the skill: for
-    /// skills that were written for other agents and ask for nothing.
-    pub grants: BTreeMap<String, Vec<String>>,
+    /// By the name of a skill, what it is given beyond what its file asks for, once it is trusted.
+    pub grants: BTreeMap<String, Vec<Permission>>,
+    /// Connections that all runs of one skill together may open within a minute.
+    pub egress_per_minute: u64,
+    /// What all runs of one skill together may send and receive within an hour, in MiB.
+    pub egress_mb_per_hour: u64,
     /// Whether changes of the directory are seen while the daemon runs.
     pub watch: bool,
 }
@@ -83,6 +86,8 @@ impl Default for Config {
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             grants: BTreeMap::new(),
+            egress_per_minute: 600,
+            egress_mb_per_hour: 2048,
             watch: true,
         }
     }
@@ -94,6 +99,8 @@ impl Config {
         sandbox::Config {
             enabled: self.sandbox_enabled,
             unconfined: self.allow_unconfined,
+            egress_per_minute: self.egress_per_minute,
+            egress_mb_per_hour: self.egress_mb_per_hour,
             ..sandbox::Config::default()
         }
     }

@@ -25,12 +25,13 @@ name() {
   [[ $2 != -* && $2 != *[[:cntrl:]]* ]] || fail "$1 \"$2\" is not possible"
 }
 
+token=${GIT_TOKEN:-}
 root=$(realpath -e -- "${NEXFLOW_WORKSPACE:-$PWD}" && printf x)
 root=${root%$'\n'x}
 cd -- "$root"
 
 while IFS= read -r variable; do
-  unset "$variable"
+  [[ $variable == GIT_SSL_CAINFO ]] || unset "$variable"
 done < <(compgen -v GIT_)
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1
 export GIT_TERMINAL_PROMPT=0 GIT_ASKPASS='' SSH_ASKPASS='' GIT_EDITOR=true GIT_PAGER=cat
@@ -55,6 +56,17 @@ remote() {
     *://* | *::* | *@*:*) fail "url $1: only https:// and http:// are possible" ;;
     *) inside "$1" ;;
   esac
+}
+
+# Shows the token to this https server alone, unless the address holds a login of its own. Nothing of
+# it is written to the settings of a repository.
+sign_in() {
+  local server=${1#https://}
+  server=${server%%/*}
+  [[ -n $token && $1 == https://* && $server != *@* ]] || return 0
+  export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0="http.https://$server/.extraHeader"
+  GIT_CONFIG_VALUE_0="Authorization: Basic $(printf 'x-access-token:%s' "$token" | base64 | tr -d '\n')"
+  export GIT_CONFIG_VALUE_0
 }
 
 # A repository that is in the workspace, whose settings start nothing.
@@ -128,6 +140,7 @@ case $action in
     set -- --no-recurse-submodules
     [[ -z $depth ]] || set -- "$@" --depth "$depth" --no-single-branch
     [[ -z $branch ]] || set -- "$@" --branch "$branch"
+    sign_in "$url"
     git clone "$@" -- "$url" "$repo"
     ;;
   init)
@@ -167,6 +180,7 @@ case $action in
       address=$(git remote get-url --push origin 2>/dev/null) || fail 'there is no remote origin; say to which url'
       remote "$address"
     fi
+    sign_in "${address:-$url}"
     git push --no-verify --porcelain --recurse-submodules=no -- "$url" "refs/heads/$branch:refs/heads/$branch"
     ;;
   log)

@@ -381,3 +381,17 @@ fn an_empty_file_is_the_defaults() {
 }
 
 mod example;
+
+#[test]
+fn a_grant_that_cannot_be_read_is_told_with_its_place() {
+    let loaded = load_yaml(
+        "skills: { grants: { a: ['network:example.org:443', 'secret:KEY@example.org'] } }\n",
+    );
+    assert_eq!(told(&loaded), Vec::<String>::new());
+    assert_eq!(loaded.config.skills.grants["a"].len(), 2);
+    let loaded = load_yaml("skills:\n  grants:\n    a: [shell, 'network:here']\n");
+    let told = told(&loaded);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("skills.grants: "), "{told:?}");
+    assert!(told[0].contains("`network:here`"), "{told:?}");
+}

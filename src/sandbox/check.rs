@@ -34,7 +34,7 @@ pub(super) fn supported(found: &Found, job: &Job) -> Result<(), SandboxError> {
     match (report.mode, &job.network) {
         (Mode::None, _) => unsupported(report.summary.trim_end_matches('.')),
         (Mode::Degraded, Network::Loopback) => unsupported(NO_LOOPBACK),
-        (Mode::Degraded, Network::Gate(rules)) if rules.contains(&Rule::Loopback) => {
+        (Mode::Degraded, Network::Gate(reach)) if reach.rules.contains(&Rule::Loopback) => {
             unsupported(NO_LOOPBACK)
         }
         (Mode::Degraded, Network::Gate(_)) if !found.plan.handed => unsupported(

@@ -1,11 +1,21 @@
 //! The egress gate: an HTTP proxy that the daemon serves on a listener inside the run's own
 //! network namespace. It is the run's only way out, and every connection is decided and recorded
-//! here. It does not look into TLS, and it does not authenticate: nobody else reaches it.
+//! here. It looks into TLS only towards hosts for which the run has handles of secrets, and it does
+//! not authenticate: nobody else reaches it.
 
 pub(super) mod address;
+mod authority;
+mod body;
 mod host;
+mod mask;
+mod meter;
+mod proxy;
 mod relay;
 mod request;
+mod swap;
+mod upstream;
+mod usage;
+mod way;
 
 use std::{
     fmt, io,
@@ -15,7 +25,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -26,10 +36,15 @@ use tokio::{
     time::timeout,
 };
 
+pub use authority::Authority;
 pub(super) use host::{Host, host};
+pub use swap::Handle;
+pub use usage::Usage;
 
-use super::{Config, Rule, either_way};
+use super::{Config, Reach, either_way};
+use meter::Meter;
 use request::{Refusal, Request, parse};
+use way::Way;
 
 /// Longest request head.
 const MAX_HEAD: usize = 16 << 10;
@@ -55,6 +70,8 @@ pub struct Egress {
     pub bytes_up: u64,
     /// Bytes that it received.
     pub bytes_down: u64,
+    /// Whether a secret took the place of its handle.
+    pub handle: bool,
 }
 
 /// How the gate turns names into addresses.
@@ -88,20 +105,25 @@ pub(super) struct Guard {
 /// What all connections of a run share.
 #[derive(Debug)]
 struct Run {
-    rules: Vec<Rule>,
+    reach: Reach,
     label: String,
     resolver: Arc<dyn Resolve>,
     records: Option<mpsc::Sender<Egress>>,
+    usage: Usage,
+    allowance: usage::Allowance,
     budget: AtomicU64,
 }
 
 impl Guard {
     /// A gate with these rules, before its listener is there.
-    pub(super) fn new(config: &Config, rules: Vec<Rule>, label: String) -> Self {
+    pub(super) fn new(config: &Config, reach: Reach, label: String) -> Self {
         let resolver = config.resolver.clone();
+        let most = (config.egress_per_minute, config.egress_mb_per_hour << 20);
         Self {
             run: Arc::new(Run {
-                rules,
+                reach,
+                allowance: config.usage.of(&label, most),
+                usage: config.usage.clone(),
                 label,
                 resolver: resolver.unwrap_or_else(|| Arc::new(System)),
                 records: config.egress.clone(),
@@ -133,16 +155,13 @@ impl Guard {
 /// One connection's record, sent when the connection ends however it ends.
 #[derive(Debug)]
 struct Record {
-    run: Arc<Run>,
     egress: Egress,
-    up: AtomicU64,
-    down: AtomicU64,
+    meter: Arc<Meter>,
 }
 
 impl Record {
     fn new(run: &Arc<Run>) -> Self {
         Self {
-            run: Arc::clone(run),
             egress: Egress {
                 label: run.label.clone(),
                 host: String::new(),
@@ -151,18 +170,23 @@ impl Record {
                 reason: "the request did not arrive".to_owned(),
                 bytes_up: 0,
                 bytes_down: 0,
+                handle: false,
             },
-            up: AtomicU64::new(0),
-            down: AtomicU64::new(0),
+            meter: Arc::new(Meter::new(run)),
         }
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let mut egress = self.egress.clone();
-        egress.bytes_up = self.up.load(Ordering::Relaxed);
-        egress.bytes_down = self.down.load(Ordering::Relaxed);
+        let (mut egress, meter) = (self.egress.clone(), &self.meter);
+        egress.bytes_up = meter.up.load(Ordering::Relaxed);
+        egress.bytes_down = meter.down.load(Ordering::Relaxed);
+        egress.handle = meter.swapped.load(Ordering::Relaxed);
+        let note = meter.note();
+        if !note.is_empty() {
+            egress.reason = format!("{}; {note}", egress.reason);
+        }
         tracing::debug!(
             skill = egress.label,
             host = egress.host,
@@ -171,10 +195,12 @@ impl Drop for Record {
             reason = egress.reason,
             "egress"
         );
-        if let Some(records) = &self.run.records
+        let run = &meter.run;
+        if let Some(records) = &run.records
             && records.try_send(egress).is_err()
         {
-            tracing::warn!(skill = self.run.label, "an egress record was lost");
+            let lost = run.usage.lost();
+            tracing::warn!(skill = run.label, lost, "an egress record was lost");
         }
     }
 }
@@ -187,18 +213,10 @@ impl Run {
         }
         let mut record = Record::new(&self);
         let answer = match self.open(&mut client, &mut record).await {
-            Ok((request, server)) => {
-                let relay = relay::Relay {
-                    up: &record.up,
-                    down: &record.down,
-                    budget: &self.budget,
-                };
-                // A connection that breaks is the program's affair.
-                either_way(relay.run(request, client, server).await);
-                return;
-            }
+            Ok(way) => return way.take(client, &record.meter).await,
             Err(refusal) => refusal,
         };
+        record.egress.allowed = false;
         record.egress.reason.clone_from(&answer.reason);
         let text = format!("The sandbox refused this connection: {}\n", answer.reason);
         let head = format!(
@@ -213,22 +231,17 @@ impl Run {
     }
 
     /// Reads the request, decides, connects.
-    async fn open(
-        &self,
-        client: &mut TcpStream,
-        record: &mut Record,
-    ) -> Result<(Request, TcpStream), Refusal> {
+    async fn open(&self, client: &mut TcpStream, record: &mut Record) -> Result<Way, Refusal> {
         let bytes = timeout(PATIENCE, head(client))
             .await
             .map_err(|late| Refusal::bad(format!("the request took too long ({late})")))??;
         let request = parse(&bytes)?;
         record.egress.host = request.host.to_string();
         record.egress.port = request.port;
-        if !self
-            .rules
-            .iter()
-            .any(|r| r.names(&request.host, request.port))
-        {
+        let allowed = self.allowance.connect(Instant::now());
+        allowed.map_err(Refusal::too_much)?;
+        let rules = &self.reach.rules;
+        if !rules.iter().any(|r| r.names(&request.host, request.port)) {
             let asked = format!("{}:{}", request.host, request.port);
             return Err(Refusal::forbidden(format!("{asked} is not granted")));
         }
@@ -236,7 +249,7 @@ impl Run {
         let server = connect(&addresses, request.port).await?;
         record.egress.allowed = true;
         "granted".clone_into(&mut record.egress.reason);
-        Ok((request, server))
+        Way::choose(request, server, &record.meter).await
     }
 
     /// Resolves once; every address must be allowed, because which one is used would otherwise be
@@ -250,9 +263,8 @@ impl Run {
                 .map_err(|error| Refusal::gateway(format!("{name} was not resolved: {error}")))?,
         };
         let found: Vec<IpAddr> = found.into_iter().map(|ip| ip.to_canonical()).collect();
-        let granted = |ip: &IpAddr| {
-            address::is_public(*ip) || self.rules.iter().any(|r| r.reaches(*ip, request.port))
-        };
+        let granted =
+            |ip: &IpAddr| address::is_public(*ip) || self.reach.reaches(*ip, request.port);
         match found.iter().find(|ip| !granted(ip)) {
             Some(ip) => Err(Refusal::forbidden(format!(
                 "{} is at {ip}, which is not public and not granted literally",

@@ -1,11 +1,11 @@
 //! What is to run, with everything that it may have; and what came of it.
 
-use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
+use std::{net::IpAddr, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{Mode, Rule};
+use super::{Authority, Handle, Mode, Rule};
 
 /// User of programs where the daemon is root and the job names none.
 pub const DEFAULT_UID: u32 = 64_000;
@@ -99,14 +99,42 @@ pub enum Access {
 }
 
 /// What a program may reach.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Network {
     /// Nothing.
     None,
     /// Its own loopback, where nobody else is.
     Loopback,
     /// What these rules allow, through the gate's proxy; nothing by itself.
-    Gate(Vec<Rule>),
+    Gate(Reach),
+}
+
+/// What the gate lets a program reach.
+#[derive(Debug, Clone, Default)]
+pub struct Reach {
+    /// Where to.
+    pub rules: Vec<Rule>,
+    /// Secrets that the gate fills in.
+    pub handles: Vec<Handle>,
+    /// Who vouches for the gate where it stands for a host that has a handle; the program must
+    /// trust it. Without, no TLS connection is looked into and no handle works there.
+    pub authority: Option<Arc<Authority>>,
+}
+
+impl From<Vec<Rule>> for Reach {
+    fn from(rules: Vec<Rule>) -> Self {
+        Self {
+            rules,
+            ..Self::default()
+        }
+    }
+}
+
+impl Reach {
+    /// This very address is granted literally.
+    pub(super) fn reaches(&self, ip: IpAddr, port: u16) -> bool {
+        self.rules.iter().any(|rule| rule.reaches(ip, port))
+    }
 }
 
 /// When a program is ended.

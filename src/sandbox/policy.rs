@@ -53,9 +53,9 @@ impl From<&Network> for Net {
         match network {
             Network::None => Self::None,
             Network::Loopback => Self::Loopback,
-            Network::Gate(rules) => Self::Gate {
-                host_loopback: rules.iter().any(super::Rule::is_loopback_address),
-                own_loopback: rules.contains(&super::Rule::Loopback),
+            Network::Gate(reach) => Self::Gate {
+                host_loopback: reach.rules.iter().any(super::Rule::is_loopback_address),
+                own_loopback: reach.rules.contains(&super::Rule::Loopback),
             },
         }
     }

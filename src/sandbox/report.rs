@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    Config, Mode, Network, either_way, launcher,
+    Config, Mode, Network, Reach, either_way, launcher,
     launchers::Launchers,
     policy::{Lock, Plan, Word},
     run::{self, Trial},
@@ -179,7 +179,7 @@ impl Search<'_> {
             handed: true,
             ..plan.clone()
         };
-        let Trial { words, failed } = self.trial(plan, Network::Gate(Vec::new())).await;
+        let Trial { words, failed } = self.trial(plan, Network::Gate(Reach::default())).await;
         let gate = words.into_iter().find_map(|word| match word {
             Word::Found(name, ok, detail) if name == "network" => Some((ok, detail)),
             _ => None,

@@ -221,8 +221,8 @@ impl Session {
             PATIENCE_DEGRADED
         };
         let guard = match &job.network {
-            Network::Gate(rules) => {
-                Some(gate::Guard::new(config, rules.clone(), job.label.clone()))
+            Network::Gate(reach) => {
+                Some(gate::Guard::new(config, reach.clone(), job.label.clone()))
             }
             _ => None,
         };

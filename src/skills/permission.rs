@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::sandbox::Rule;
 
@@ -57,7 +57,7 @@ pub enum Grant {
     Secret {
         /// Its name.
         name: String,
-        /// The only host that it may be sent to.
+        /// The only host that gets it: the skill itself has a handle instead.
         host: Option<String>,
     },
     /// Something that the daemon does for the skill.
@@ -119,6 +119,23 @@ impl Serialize for Permission {
     }
 }
 
+impl<'de> Deserialize<'de> for Permission {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::parse(&text).map_err(D::Error::custom)
+    }
+}
+
+impl schemars::JsonSchema for Permission {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Permission".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string" })
+    }
+}
+
 /// Reads all permissions of a skill; the same twice is an error, like every other doubt.
 pub(super) fn parse_all(texts: &[String]) -> Result<Vec<Permission>, String> {
     if texts.len() > MOST {
@@ -132,7 +149,6 @@ pub(super) fn parse_all(texts: &[String]) -> Result<Vec<Permission>, String> {
         }
         all.push(one);
     }
-    bound_secrets(&all)?;
     Ok(all)
 }
 
@@ -275,30 +291,6 @@ fn secret(rest: &str) -> Result<Grant, String> {
     })
 }
 
-/// A secret that is bound to a host is only for skills that reach no other host.
-fn bound_secrets(all: &[Permission]) -> Result<(), String> {
-    for secret in all {
-        let Grant::Secret {
-            host: Some(host), ..
-        } = &secret.grant
-        else {
-            continue;
-        };
-        let to_host = format!("network:{host}:");
-        let elsewhere = all.iter().find(|p| {
-            matches!(p.grant, Grant::Network(_))
-                && !p.text.starts_with(&to_host)
-                && p.text != "network:loopback"
-        });
-        if let Some(other) = elsewhere {
-            return Err(format!(
-                "permission `{secret}` is for {host} alone, and `{other}` reaches other hosts"
-            ));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,11 +370,27 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_secret_goes_nowhere_else() {
-        let texts = |list: &[&str]| list.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
-        let bound = "secret:TOKEN@api.github.com";
-        assert!(parse_all(&texts(&[bound, "network:api.github.com:443"])).is_ok());
-        assert!(parse_all(&texts(&[bound, "network"])).is_err());
-        assert!(parse_all(&texts(&["network", "network"])).is_err());
+    fn a_bound_secret_names_a_host_that_has_one_reading() {
+        let host = |text: &str| match Permission::parse(text).map(|p| p.grant().clone()) {
+            Ok(Grant::Secret { host, .. }) => host,
+            other => panic!("{text}: {other:?}"),
+        };
+        let bound = host("secret:TOKEN@api.github.com");
+        assert_eq!(bound.as_deref(), Some("api.github.com"));
+        assert_eq!(host("secret:TOKEN"), None);
+        for text in [
+            "secret:T@localhost",
+            "secret:T@a.org:443",
+            "secret:T@A.org",
+            "secret:T@a@b.org",
+        ] {
+            assert!(Permission::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_same_twice_is_refused() {
+        let twice = ["network".to_owned(), "network".to_owned()];
+        assert!(parse_all(&twice).is_err());
     }
 }

@@ -10,6 +10,7 @@ mod job;
 mod lacks;
 mod output;
 mod programs;
+mod secrets;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -33,6 +34,7 @@ use crate::{
 pub use brake::{Brake, Stopped};
 use folders::Folders;
 pub use output::safe;
+use secrets::Bound;
 
 /// How long words on the way may take to arrive once the program has ended.
 const LAG: Duration = Duration::from_millis(200);
@@ -225,8 +227,11 @@ impl Runner {
             &context.workspace,
             (&self.inner.data, &self.inner.config.directory),
         );
-        let folders = folders.map_err(|text| Stop(Status::Refused, text))?;
-        let mut job = job::job(skill, &given.input, &folders, &self.inner.config);
+        let mut folders = folders.map_err(|text| Stop(Status::Refused, text))?;
+        let config = &self.inner.config;
+        let bound = Bound::new(skill, config, &mut folders);
+        let bound = bound.map_err(|text| Stop(Status::Failed, text))?;
+        let mut job = job::job((skill, config), &given.input, &folders, bound);
         job.argv.extend(given.arguments.iter().cloned());
         if let Some(stdin) = &given.stdin {
             job.stdin = stdin.clone().into_bytes();

@@ -236,11 +236,8 @@ fn configured(skill: &Skill, config: &Config) -> Result<Vec<Permission>, String>
     };
     let asked = &skill.manifest.permissions;
     let mut all: Vec<String> = asked.iter().map(Permission::to_string).collect();
-    all.extend(
-        more.iter()
-            .filter(|m| !asked.iter().any(|a| a.as_str() == *m))
-            .cloned(),
-    );
+    let more = more.iter().filter(|m| !asked.contains(m));
+    all.extend(more.map(Permission::to_string));
     let all = permission::parse_all(&all);
     let all = all.map_err(|e| format!("skills.grants.{}: {e}", skill.name))?;
     Ok(all.into_iter().skip(asked.len()).collect())

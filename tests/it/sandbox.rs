@@ -21,6 +21,7 @@ mod machines;
 mod programs;
 mod races;
 mod runs;
+mod secrets;
 mod sockets;
 mod stage;
 

@@ -1,10 +1,6 @@
 //! Passing bytes between a program and a server, counted and bounded.
 
-use std::{
-    io,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -14,14 +10,13 @@ use tokio::{
 
 use super::{
     super::either_way,
+    meter::{Meter, Way},
     request::{Kind, Request},
 };
 
-/// Counters of one connection and what is left for the whole run.
+/// Passes what it does not look into.
 pub(super) struct Relay<'a> {
-    pub(super) up: &'a AtomicU64,
-    pub(super) down: &'a AtomicU64,
-    pub(super) budget: &'a AtomicU64,
+    pub(super) meter: &'a Meter,
 }
 
 impl Relay<'_> {
@@ -39,16 +34,16 @@ impl Relay<'_> {
             Kind::Tunnel => {
                 let said = b"HTTP/1.1 200 Connection established\r\n\r\n";
                 to_client.write_all(said).await?;
-                let up = self.pump(early.chain(from_client), &mut to_server, self.up);
-                let down = self.pump(from_server, &mut to_client, self.down);
+                let up = self.pump(early.chain(from_client), &mut to_server, Way::Up);
+                let down = self.pump(from_server, &mut to_client, Way::Down);
                 let (up, down) = tokio::join!(up, down);
                 up.and(down)
             }
             Kind::Forward { head, body } => {
                 // One request, one host: nothing behind the announced body goes out.
                 let all = io::Cursor::new(head).chain(early.chain(&mut from_client).take(body));
-                let up = self.pass(all, &mut to_server, self.up);
-                let down = self.pump(from_server, &mut to_client, self.down);
+                let up = self.pass(all, &mut to_server, Way::Up);
+                let down = self.pump(from_server, &mut to_client, Way::Down);
                 let (up, down) = tokio::join!(up, down);
                 linger(from_client).await;
                 up.and(down)
@@ -61,9 +56,9 @@ impl Relay<'_> {
         &self,
         from: impl AsyncRead + Unpin,
         to: &mut (impl AsyncWrite + Unpin),
-        count: &AtomicU64,
+        way: Way,
     ) -> io::Result<()> {
-        self.pass(from, to, count).await?;
+        self.pass(from, to, way).await?;
         to.shutdown().await
     }
 
@@ -71,7 +66,7 @@ impl Relay<'_> {
         &self,
         mut from: impl AsyncRead + Unpin,
         to: &mut (impl AsyncWrite + Unpin),
-        count: &AtomicU64,
+        way: Way,
     ) -> io::Result<()> {
         let mut buffer = Vec::with_capacity(16 << 10);
         loop {
@@ -80,18 +75,8 @@ impl Relay<'_> {
             if read == 0 {
                 return Ok(());
             }
-            let left = self
-                .budget
-                .try_update(Ordering::Relaxed, Ordering::Relaxed, |b| {
-                    b.checked_sub(read)
-                });
-            if left.is_err() {
-                // The other direction ends with its next piece.
-                self.budget.store(0, Ordering::Relaxed);
-                return Err(io::Error::other("the run has used up its traffic"));
-            }
+            self.meter.take(way, read)?;
             to.write_all(&buffer).await?;
-            count.fetch_add(read, Ordering::Relaxed);
         }
     }
 }

@@ -27,6 +27,14 @@ impl Refusal {
         }
     }
 
+    /// The skill has used up what it may.
+    pub(super) fn too_much(reason: String) -> Self {
+        Self {
+            status: "429 Too Many Requests",
+            reason,
+        }
+    }
+
     /// The other side cannot be reached.
     pub(super) fn gateway(reason: String) -> Self {
         Self {
@@ -128,7 +136,7 @@ fn headers<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Headers<'a>, Refu
 }
 
 /// `host:port`, the port being optional where there is a usual one.
-fn authority(text: &str, usual: Option<u16>) -> Result<(Host, u16), Refusal> {
+pub(super) fn authority(text: &str, usual: Option<u16>) -> Result<(Host, u16), Refusal> {
     let bare = text.starts_with('[') && text.ends_with(']');
     let (name, port) = match text.rsplit_once(':').filter(|_| !bare) {
         Some((name, port)) => (name, Some(port)),

@@ -224,6 +224,10 @@ fn only_a_secret_that_is_asked_for_is_granted_as_it_is() {
     assert_eq!(granted(&catalog).0, ["network:api.github.com:443"]);
 }
 
+fn permission(text: &str) -> Permission {
+    Permission::parse(text).unwrap()
+}
+
 #[test]
 fn the_configuration_grants_more_and_nothing_senseless() {
     let dir = tempfile::tempdir().unwrap();
@@ -234,7 +238,7 @@ fn the_configuration_grants_more_and_nothing_senseless() {
     };
     config.grants.insert(
         "theirs".into(),
-        vec!["filesystem".into(), "schedule".into()],
+        ["filesystem", "schedule"].map(permission).into(),
     );
     let catalog = Catalog::new(&config, PATH);
     catalog.load();
@@ -248,7 +252,7 @@ fn the_configuration_grants_more_and_nothing_senseless() {
     assert_eq!(granted, ["schedule", "filesystem"]);
     config
         .grants
-        .insert("theirs".into(), vec!["everything".into()]);
+        .insert("theirs".into(), vec![permission("secret:KEY@example.org")]);
     let catalog = Catalog::new(&config, PATH);
     catalog.load();
     let broken = catalog.get("theirs").unwrap();

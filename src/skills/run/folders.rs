@@ -24,7 +24,7 @@ const USERS: (u32, u32) = (64_000, 1500);
 /// A throwaway folder of this age belongs to nobody any more.
 const OLD: Duration = Duration::from_hours(24);
 
-/// Folders of one run. Dropping it removes the throwaway one.
+/// Folders of one run. Dropping it removes what was for this run alone.
 #[derive(Debug)]
 pub(super) struct Folders {
     /// Where the program begins.
@@ -36,6 +36,9 @@ pub(super) struct Folders {
     /// The user of this workspace, the same at every run.
     pub(super) uid: u32,
     throwaway: Option<PathBuf>,
+    /// Where what is for one run is kept.
+    scratch: PathBuf,
+    bundle: Option<PathBuf>,
 }
 
 impl Drop for Folders {
@@ -44,6 +47,11 @@ impl Drop for Folders {
             && let Err(error) = fs::remove_dir_all(dir)
         {
             tracing::debug!("{} stays behind: {error}", dir.display());
+        }
+        if let Some(file) = &self.bundle
+            && let Err(error) = fs::remove_file(file)
+        {
+            tracing::debug!("{} stays behind: {error}", file.display());
         }
     }
 }
@@ -68,6 +76,8 @@ impl Folders {
             mounts: vec![Mount::read(&skill.dir)],
             uid: user(workspace),
             throwaway: None,
+            scratch: data.join("scratch"),
+            bundle: None,
         };
         let mut inside: Vec<(&Path, bool)> = Vec::new();
         for permission in &skill.granted {
@@ -93,22 +103,29 @@ impl Folders {
                 _ => {}
             }
         }
-        folders.work(&inside, workspace, &data)?;
+        folders.work(&inside, workspace)?;
         Ok(folders)
     }
 
+    /// A file that this run can read and nobody can change.
+    pub(super) fn add_bundle(&mut self, text: &str) -> io::Result<PathBuf> {
+        let mut passage = DirBuilder::new();
+        passage.recursive(true).mode(0o711).create(&self.scratch)?;
+        let path = self.scratch.join(format!("{}.pem", uuid::Uuid::new_v4()));
+        self.bundle = Some(path.clone());
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o644))?;
+        self.mounts.push(Mount::read(&path));
+        Ok(path)
+    }
+
     /// Where it works: the workspace, a part of it, or a folder for this run alone.
-    fn work(
-        &mut self,
-        inside: &[(&Path, bool)],
-        workspace: &Path,
-        data: &Path,
-    ) -> Result<(), String> {
+    fn work(&mut self, inside: &[(&Path, bool)], workspace: &Path) -> Result<(), String> {
         let failed = |e: io::Error| format!("the folder of this run cannot be made: {e}");
         if inside.is_empty() {
-            let dir = data.join("scratch").join(uuid::Uuid::new_v4().to_string());
+            let dir = self.scratch.join(uuid::Uuid::new_v4().to_string());
             make(&dir).map_err(failed)?;
-            tidy(&data.join("scratch"));
+            tidy(&self.scratch);
             self.throwaway = Some(dir.clone());
             self.mounts.push(Mount::write(&dir));
             (self.cwd, self.workspace) = (dir.clone(), dir);
@@ -209,7 +226,10 @@ fn tidy(scratch: &Path) {
                 .ok()
                 .and_then(|t| t.elapsed().ok());
             if age.is_some_and(|age| age > OLD) {
-                fs::remove_dir_all(entry.path()).ok();
+                let path = entry.path();
+                fs::remove_dir_all(&path)
+                    .or_else(|_| fs::remove_file(&path))
+                    .ok();
             }
         }
     });

@@ -4,9 +4,9 @@ use std::{path::Path, time::Duration};
 
 use serde_json::Value;
 
-use super::{folders::Folders, programs};
+use super::{folders::Folders, programs, secrets::Bound};
 use crate::{
-    sandbox::{Job, Limits, Mount, Network, Rule, interpreter_mounts},
+    sandbox::{Job, Limits, Mount, Network, Reach, Rule, interpreter_mounts},
     skills::{Config, Skill, manifest::Runtime, permission::Grant},
 };
 
@@ -16,7 +16,12 @@ const LONGEST_VARIABLE: usize = 64 << 10;
 const MOST_VARIABLES: usize = 256 << 10;
 
 /// The job of one run.
-pub(super) fn job(skill: &Skill, input: &Value, folders: &Folders, config: &Config) -> Job {
+pub(super) fn job(
+    (skill, config): (&Skill, &Config),
+    input: &Value,
+    folders: &Folders,
+    bound: Bound,
+) -> Job {
     let interpreter = skill.interpreter.clone().unwrap_or_default();
     let location = skill.manifest.location.as_deref().unwrap_or_default();
     let program = skill.dir.join(location.trim_start_matches("./"));
@@ -32,11 +37,11 @@ pub(super) fn job(skill: &Skill, input: &Value, folders: &Folders, config: &Conf
     // A folder goes before what is in it.
     mounts.sort_by(|a, b| a.path.cmp(&b.path));
     Job {
-        env: environment(skill, input, folders, config),
+        env: environment((skill, config), input, folders, &bound),
         stdin: input.to_string().into_bytes(),
         cwd: folders.cwd.clone(),
         mounts,
-        network: network(skill),
+        network: network(skill, bound),
         programs: programs::allowed(skill, &interpreter),
         limits: limits(skill, config),
         uid: Some(folders.uid),
@@ -58,16 +63,16 @@ fn command(runtime: Option<Runtime>, interpreter: &Path, program: &Path) -> Vec<
 }
 
 fn environment(
-    skill: &Skill,
+    (skill, config): (&Skill, &Config),
     input: &Value,
     folders: &Folders,
-    config: &Config,
+    bound: &Bound,
 ) -> Vec<(String, String)> {
     let mut env = Vec::new();
     for permission in &skill.granted {
         let (name, value) = match permission.grant() {
             Grant::Env(name) => (name, config.env.get(name).cloned()),
-            Grant::Secret { name, .. } => (
+            Grant::Secret { name, host: None } => (
                 name,
                 config.secrets.get(name).map(|s| s.expose().to_owned()),
             ),
@@ -79,6 +84,7 @@ fn environment(
     }
     env.extend(inputs(input));
     // The last of a name holds: nobody can replace ours.
+    env.extend(bound.environment());
     env.push(("PATH".to_owned(), path(skill)));
     env.push((
         "NEXFLOW_WORKSPACE".to_owned(),
@@ -133,7 +139,7 @@ fn path(skill: &Skill) -> String {
     path
 }
 
-fn network(skill: &Skill) -> Network {
+fn network(skill: &Skill, bound: Bound) -> Network {
     let rules = skill.granted.iter().filter_map(|p| match p.grant() {
         Grant::Network(rule) => Some(rule.clone()),
         _ => None,
@@ -144,7 +150,11 @@ fn network(skill: &Skill) -> Network {
     } else if rules.iter().all(|r| *r == Rule::Loopback) {
         Network::Loopback
     } else {
-        Network::Gate(rules)
+        Network::Gate(Reach {
+            rules,
+            handles: bound.handles,
+            authority: bound.authority,
+        })
     }
 }
 

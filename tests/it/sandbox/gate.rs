@@ -107,7 +107,7 @@ async fn through(base: Config, rules: Vec<Rule>, mut job: Job) -> (String, Vec<E
         resolver: Some(names()),
         ..base
     };
-    job.network = Network::Gate(rules);
+    job.network = Network::Gate(rules.into());
     "gated".clone_into(&mut job.label);
     let outcome = Sandbox::new(config)
         .run(job, &CancellationToken::new())
@@ -362,7 +362,7 @@ try:
 except OSError as e: print(e)";
     let (live, mut said) = mpsc::channel(16);
     let job = Job {
-        network: Network::Gate(vec![Rule::parse(":api.example.org:443").unwrap()]),
+        network: Network::Gate(vec![Rule::parse(":api.example.org:443").unwrap()].into()),
         live: Some(live),
         ..Job::new(["/usr/bin/python3", "-c", script])
     };
