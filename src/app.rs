@@ -102,17 +102,13 @@ impl Daemon {
         let clock = Clock::system();
         let started_at = clock.now();
         private_folder(&config.data_dir)?;
-        // Before anything that may crash: a daemon that does so again and again is to be noticed.
-        let starts = Starts::of(&config.data_dir);
-        let many = config.server.safe_mode_after;
-        let held = listening.and_then(|_| starts.begin(started_at, many));
+        let (starts, held) = count_start(config, started_at, listening.is_some());
         let bus = Bus::new(clock.clone());
         let store = open(config, &bus, started_at).await?;
         let http = Http::new();
         let (sandbox, last) = egress::sandbox(config, (&store, &clock));
         let replaceable = Arc::new(ArcSwap::from_pointee(live(config, &http, &clock)));
-        let post = post(&replaceable);
-        let kit = kit(config, (&store, &clock), (&sandbox, post)).await?;
+        let kit = kit(config, (&store, &clock), (&sandbox, post(&replaceable))).await?;
         let facts = Arc::new(Facts {
             replaceable: Arc::clone(&replaceable),
             catalog: kit.catalog.clone(),
@@ -174,6 +170,15 @@ impl Daemon {
             starts.forget();
         }
     }
+}
+
+/// Before anything that may crash: a daemon that does so again and again is to be noticed. With the
+/// reason why no turn is to begin, if there is one.
+fn count_start(config: &Config, now: Timestamp, serving: bool) -> (Starts, Option<String>) {
+    let starts = Starts::of(&config.data_dir);
+    let begin = || starts.begin(now, config.server.safe_mode_after);
+    let held = serving.then(begin).flatten();
+    (starts, held)
 }
 
 /// How the agent starts. Turns have most of the time that stopping may take to end by themselves: the

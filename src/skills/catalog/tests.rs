@@ -250,9 +250,8 @@ fn the_configuration_grants_more_and_nothing_senseless() {
     let skill = catalog.get("theirs").unwrap();
     let granted: Vec<&str> = skill.granted.iter().map(Permission::as_str).collect();
     assert_eq!(granted, ["schedule", "filesystem"]);
-    config
-        .grants
-        .insert("theirs".into(), vec![permission("secret:KEY@example.org")]);
+    let many = (0..65).map(|n| permission(&format!("env:A{n}")));
+    config.grants.insert("theirs".into(), many.collect());
     let catalog = Catalog::new(&config, PATH);
     catalog.load();
     let broken = catalog.get("theirs").unwrap();
