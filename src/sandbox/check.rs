@@ -5,8 +5,8 @@ use std::path::{Component, Path};
 use nix::unistd::getpid;
 
 use super::{
-    Access, DEFAULT_UID, Job, Mode, Mount, Network, Rule, SandboxError,
-    policy::{HOME, Net, Plan, Policy},
+    Access, DEFAULT_UID, Job, Mode, Mount, Network, Rule, SandboxError, gate,
+    policy::{HOME, Lock, Net, Plan, Policy},
     report::Found,
     wire,
 };
@@ -128,6 +128,12 @@ pub(super) fn trial(job: &Job, plan: Plan, uid: Option<u32>) -> Policy {
             .map(|m| (m.path.clone(), m.access == Access::Write))
             .collect(),
         net: Net::from(&job.network),
+        forwards: match &job.network {
+            Network::Gate(reach) if plan.namespaces && plan.has(Lock::Network) => {
+                gate::forwards(&reach.rules)
+            }
+            _ => Vec::new(),
+        },
         programs: job.programs.clone(),
         limits: job.limits.clone(),
         fds: job.fds.iter().map(|(number, _)| *number).collect(),

@@ -6,6 +6,8 @@
 pub(super) mod address;
 mod authority;
 mod body;
+mod forward;
+mod hello;
 mod host;
 mod mask;
 mod meter;
@@ -28,6 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::select_all;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, lookup_host},
@@ -37,6 +40,7 @@ use tokio::{
 };
 
 pub use authority::Authority;
+pub(super) use forward::{Forward, forwards};
 pub(super) use host::{Host, host};
 pub use swap::Handle;
 pub use usage::Usage;
@@ -132,18 +136,28 @@ impl Guard {
         }
     }
 
-    /// Serves until dropped.
-    pub(super) async fn serve(self, listener: OwnedFd) {
-        let Ok(listener) = TcpListener::from_std(listener.into()) else {
-            return;
-        };
+    /// Serves until dropped: the proxy at the first listener, and at each other one the host that
+    /// it stands for.
+    pub(super) async fn serve(self, listeners: Vec<OwnedFd>, forwards: Vec<Forward>) {
+        let stands_for = std::iter::once(None).chain(forwards.into_iter().map(Some));
+        let mut doors = Vec::new();
+        for (listener, forward) in listeners.into_iter().zip(stands_for) {
+            let Ok(listener) = TcpListener::from_std(listener.into()) else {
+                return;
+            };
+            doors.push((listener, forward));
+        }
         let mut open = JoinSet::new();
         loop {
+            let coming = doors.iter().map(|(listener, forward)| {
+                Box::pin(async move { (listener.accept().await, forward) })
+            });
             tokio::select! {
-                accepted = listener.accept(), if open.len() < AT_ONCE => {
+                ((accepted, forward), ..) = select_all(coming),
+                    if open.len() < AT_ONCE && !doors.is_empty() => {
                     if let Ok((client, _)) = accepted {
-                        let run = Arc::clone(&self.run);
-                        open.spawn(async move { run.serve(client).await });
+                        let (run, forward) = (Arc::clone(&self.run), forward.clone());
+                        open.spawn(async move { run.serve(client, forward).await });
                     }
                 }
                 Some(_) = open.join_next() => {}
@@ -196,6 +210,9 @@ impl Drop for Record {
             "egress"
         );
         let run = &meter.run;
+        if meter.refused.load(Ordering::Relaxed) {
+            egress.allowed = false;
+        }
         if let Some(records) = &run.records
             && records.try_send(egress).is_err()
         {
@@ -206,18 +223,28 @@ impl Drop for Record {
 }
 
 impl Run {
-    async fn serve(self: Arc<Self>, mut client: TcpStream) {
-        // A socket that is never used is nothing to decide about.
-        if !matches!(client.peek(&mut [0]).await, Ok(count) if count > 0) {
+    async fn serve(self: Arc<Self>, mut client: TcpStream, forward: Option<Forward>) {
+        // A socket that is never used is nothing to decide about. Who connects to a forward may
+        // wait for the server to speak first.
+        if forward.is_none() && !matches!(client.peek(&mut [0]).await, Ok(count) if count > 0) {
             return;
         }
         let mut record = Record::new(&self);
-        let answer = match self.open(&mut client, &mut record).await {
+        let silent = forward.is_some();
+        let opened = match forward {
+            Some(forward) => self.decide(forward.request(), &mut record).await,
+            None => self.open(&mut client, &mut record).await,
+        };
+        let answer = match opened {
             Ok(way) => return way.take(client, &record.meter).await,
             Err(refusal) => refusal,
         };
         record.egress.allowed = false;
         record.egress.reason.clone_from(&answer.reason);
+        if silent {
+            // There are no words in which it would understand why.
+            return;
+        }
         let text = format!("The sandbox refused this connection: {}\n", answer.reason);
         let head = format!(
             "HTTP/1.1 {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
@@ -235,7 +262,11 @@ impl Run {
         let bytes = timeout(PATIENCE, head(client))
             .await
             .map_err(|late| Refusal::bad(format!("the request took too long ({late})")))??;
-        let request = parse(&bytes)?;
+        self.decide(parse(&bytes)?, record).await
+    }
+
+    /// Whether a request may pass, and how it goes on.
+    async fn decide(&self, request: Request, record: &mut Record) -> Result<Way, Refusal> {
         record.egress.host = request.host.to_string();
         record.egress.port = request.port;
         let allowed = self.allowance.connect(Instant::now());

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, Network};
+use super::{Limits, Network, gate::Forward};
 
 /// Longest policy that is sent or read.
 pub(super) const MAX_BYTES: usize = 4 << 20;
@@ -23,6 +23,8 @@ pub(super) struct Policy {
     /// Folders and files beside the system's: path, and whether it may be written.
     pub(super) mounts: Vec<(PathBuf, bool)>,
     pub(super) net: Net,
+    /// Listeners that stand for granted hosts, where the run has a network of its own.
+    pub(super) forwards: Vec<Forward>,
     /// The only programs of the system's that may be started; all if `None`.
     pub(super) programs: Option<Vec<PathBuf>>,
     pub(super) limits: Limits,

@@ -190,6 +190,8 @@ struct Session {
     live: Option<mpsc::Sender<Live>>,
     gate: BoxFuture<'static, ()>,
     guard: Option<gate::Guard>,
+    forwards: Vec<gate::Forward>,
+    listeners: Vec<OwnedFd>,
     heard: Vec<u8>,
     words: Vec<Word>,
     most: u64,
@@ -234,6 +236,8 @@ impl Session {
             live: job.live.clone(),
             gate: Box::pin(pending()),
             guard,
+            forwards: policy.forwards.clone(),
+            listeners: Vec::new(),
             heard: Vec::new(),
             words: Vec::new(),
             most: (config.max_output_mb << 20).max(limits.output_bytes as u64),
@@ -321,9 +325,16 @@ impl Session {
         Ok(None)
     }
 
+    /// Opens once all listeners are there: they come in the order of what they stand for.
     fn open_gate(&mut self, listener: Option<OwnedFd>) {
-        if let (Some(listener), Some(guard)) = (listener, self.guard.take()) {
-            self.gate = Box::pin(guard.serve(listener));
+        self.listeners.extend(listener);
+        if self.listeners.len() <= self.forwards.len() {
+            return;
+        }
+        if let Some(guard) = self.guard.take() {
+            let (listeners, forwards) = (&mut self.listeners, &mut self.forwards);
+            let serving = guard.serve(std::mem::take(listeners), std::mem::take(forwards));
+            self.gate = Box::pin(serving);
         }
     }
 

@@ -187,6 +187,40 @@ pub(super) fn loopback_up(socket: impl AsFd) -> io::Result<()> {
     }
 }
 
+/// Gives the loopback interface one more address, by a label of this number.
+pub(super) fn own_address(
+    socket: impl AsFd,
+    number: usize,
+    address: std::net::Ipv4Addr,
+) -> io::Result<()> {
+    let fd = socket.as_fd().as_raw_fd();
+    let label = format!("lo:{number}");
+    let family = libc::sa_family_t::try_from(libc::AF_INET).map_err(io::Error::other)?;
+    let of = |ip: std::net::Ipv4Addr| libc::sockaddr_in {
+        sin_family: family,
+        sin_port: 0,
+        sin_addr: libc::in_addr {
+            s_addr: u32::from_ne_bytes(ip.octets()),
+        },
+        sin_zero: [0; 8],
+    };
+    let whole = std::net::Ipv4Addr::BROADCAST;
+    for (command, value) in [(libc::SIOCSIFADDR, address), (libc::SIOCSIFNETMASK, whole)] {
+        // SAFETY: an all-zero ifreq is valid; a sockaddr_in fits where its address goes, and the
+        // request lives during the call.
+        unsafe {
+            let mut request: libc::ifreq = std::mem::zeroed();
+            for (to, from) in request.ifr_name.iter_mut().zip(label.bytes()) {
+                *to = from.cast_signed();
+            }
+            let place = &raw mut request.ifr_ifru.ifru_addr;
+            place.cast::<libc::sockaddr_in>().write_unaligned(of(value));
+            check(libc::ioctl(fd, command, &raw const request).into())?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes `target` refer to what `from` does; `target` survives `execve`.
 pub(super) fn place(from: impl AsFd, target: RawFd) -> io::Result<()> {
     // SAFETY: the launcher owns every descriptor of its process; nothing else holds `target`.

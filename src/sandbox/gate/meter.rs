@@ -30,6 +30,8 @@ pub(super) struct Meter {
     pub(super) down: AtomicU64,
     /// A secret went out in place of its handle.
     pub(super) swapped: AtomicBool,
+    /// It was granted, and turned out to be something else.
+    pub(super) refused: AtomicBool,
     note: Mutex<String>,
 }
 
@@ -40,6 +42,7 @@ impl Meter {
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             swapped: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             note: Mutex::default(),
         }
     }
@@ -80,6 +83,12 @@ impl Meter {
         if note.is_empty() {
             why.clone_into(&mut note);
         }
+    }
+
+    /// Says that a connection was not what it was granted as.
+    pub(super) fn refuse(&self, why: &str) {
+        self.refused.store(true, Ordering::Relaxed);
+        self.tell(why);
     }
 
     /// What was told.

@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     super::either_way,
+    Host, hello,
     meter::{Meter, Way},
     request::{Kind, Request},
 };
@@ -31,10 +32,13 @@ impl Relay<'_> {
         let (from_server, mut to_server) = server.into_split();
         let early = io::Cursor::new(request.rest);
         match request.kind {
-            Kind::Tunnel => {
-                let said = b"HTTP/1.1 200 Connection established\r\n\r\n";
-                to_client.write_all(said).await?;
-                let up = self.pump(early.chain(from_client), &mut to_server, Way::Up);
+            Kind::Tunnel | Kind::Direct => {
+                if request.kind == Kind::Tunnel {
+                    let said = b"HTTP/1.1 200 Connection established\r\n\r\n";
+                    to_client.write_all(said).await?;
+                }
+                let meant = (&request.host, request.port);
+                let up = self.up(early.chain(from_client), &mut to_server, meant);
                 let down = self.pump(from_server, &mut to_client, Way::Down);
                 let (up, down) = tokio::join!(up, down);
                 up.and(down)
@@ -47,6 +51,28 @@ impl Relay<'_> {
                 let (up, down) = tokio::join!(up, down);
                 linger(from_client).await;
                 up.and(down)
+            }
+        }
+    }
+
+    /// What the program sends, once its first words are for the host that was asked for.
+    async fn up(
+        &self,
+        mut from: impl AsyncRead + Unpin,
+        to: &mut (impl AsyncWrite + Unpin),
+        meant: (&Host, u16),
+    ) -> io::Result<()> {
+        match hello::first(&mut from, meant).await {
+            Ok(bytes) => {
+                self.meter.take(Way::Up, bytes.len() as u64)?;
+                to.write_all(&bytes).await?;
+                self.pump(from, to, Way::Up).await
+            }
+            Err(error) => {
+                self.meter.refuse(&error.to_string());
+                // The server ends then too.
+                either_way(to.shutdown().await);
+                Err(error)
             }
         }
     }

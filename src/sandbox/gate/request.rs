@@ -54,11 +54,25 @@ pub(super) struct Request {
     pub(super) rest: Vec<u8>,
 }
 
+impl Request {
+    /// What connecting to a listener of its own means.
+    pub(super) fn direct(host: Host, port: u16) -> Self {
+        Self {
+            host,
+            port,
+            kind: Kind::Direct,
+            rest: Vec::new(),
+        }
+    }
+}
+
 /// What to do once connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Say so, then pass bytes both ways.
     Tunnel,
+    /// Pass bytes both ways: nobody asked in words.
+    Direct,
     /// Send this head and that much of a body, then pass the answer back.
     Forward { head: Vec<u8>, body: u64 },
 }

@@ -39,7 +39,7 @@ impl Way {
         let Some(swap) = Swap::new(&reach.handles, &request.host, request.port) else {
             return Ok(Self::Closed(request, server));
         };
-        let tunnel = request.kind == Kind::Tunnel;
+        let tunnel = !matches!(request.kind, Kind::Forward { .. });
         let peer = server.peer_addr().map(|peer| peer.ip().to_canonical());
         let near = peer.is_ok_and(|ip| is_near(reach, ip, request.port));
         if !tunnel && !near {
@@ -91,7 +91,7 @@ fn is_near(reach: &Reach, ip: IpAddr, port: u16) -> bool {
 
 fn proxy(request: &Request, swap: Swap, upstream: Upstream, meter: &Arc<Meter>) -> Proxy {
     let scheme = match request.kind {
-        Kind::Tunnel => "https",
+        Kind::Tunnel | Kind::Direct => "https",
         Kind::Forward { .. } => "http",
     };
     Proxy {
@@ -118,8 +118,10 @@ async fn terminate(
     (mut client, config): (TcpStream, Arc<ServerConfig>),
     proxy: Box<Proxy>,
 ) -> io::Result<()> {
-    let said = b"HTTP/1.1 200 Connection established\r\n\r\n";
-    client.write_all(said).await?;
+    if request.kind == Kind::Tunnel {
+        let said = b"HTTP/1.1 200 Connection established\r\n\r\n";
+        client.write_all(said).await?;
+    }
     let accepting = TlsAcceptor::from(config).accept(early(request.rest, client));
     let client = timeout(PATIENCE, accepting).await??;
     // Requests tell by themselves how they failed.

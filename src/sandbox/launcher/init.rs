@@ -133,6 +133,24 @@ fn network(run: &mut Run, control: &OwnedFd) -> Step<()> {
         let listener = listen(port)?;
         run.gate = Some(listener.local_addr().at("gate")?.port());
         wire::hand_over(control, listener.as_fd()).at("gate")?;
+        forwards(run, control)?;
+    }
+    Ok(())
+}
+
+/// A listener for each host and port that is granted exactly; a granted address becomes one of this
+/// network's own.
+fn forwards(run: &Run, control: &OwnedFd) -> Step<()> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    for (number, forward) in run.policy.forwards.iter().enumerate() {
+        let stage = format!("forward {}:{}", forward.at, forward.port);
+        if !forward.at.is_loopback() {
+            let any = socket(AddressFamily::Inet, SockType::Datagram, flags, None).at(&stage)?;
+            sys::own_address(any, number, forward.at).at(&stage)?;
+        }
+        let listener = TcpListener::bind((forward.at, forward.port)).at(&stage)?;
+        listener.set_nonblocking(true).at(&stage)?;
+        wire::hand_over(control, listener.as_fd()).at(&stage)?;
     }
     Ok(())
 }

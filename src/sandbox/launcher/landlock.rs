@@ -94,6 +94,10 @@ pub(super) fn restrict(run: &Run) -> Step<()> {
     if let Some(port) = run.gate.filter(|_| own) {
         let gate = NetPort::new(port, AccessNet::ConnectTcp);
         rules.set = rules.set.add_rule(gate).at("landlock gate")?;
+        for forward in &run.policy.forwards {
+            let port = NetPort::new(forward.port, AccessNet::ConnectTcp);
+            rules.set = rules.set.add_rule(port).at("landlock forward")?;
+        }
     }
     let status = rules.set.restrict_self().at("landlock")?;
     if status.ruleset == RulesetStatus::NotEnforced {

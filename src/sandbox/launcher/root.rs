@@ -256,10 +256,7 @@ fn furnish(run: &Run, links: &Links) -> Step<()> {
     let files = [
         ("/etc/passwd", passwd),
         ("/etc/group", format!("root:x:0:\nskill:x:{gid}:\n")),
-        (
-            "/etc/hosts",
-            "127.0.0.1 localhost\n::1 localhost\n".to_owned(),
-        ),
+        ("/etc/hosts", hosts(run)),
         ("/etc/hostname", "sandbox\n".to_owned()),
         ("/etc/resolv.conf", String::new()),
     ];
@@ -267,6 +264,20 @@ fn furnish(run: &Run, links: &Links) -> Step<()> {
         fs::write(path, text).at(path)?;
     }
     Ok(())
+}
+
+/// Names that have an address inside: nothing else is ever resolved there.
+fn hosts(run: &Run) -> String {
+    let mut text = "127.0.0.1 localhost\n::1 localhost\n".to_owned();
+    let mut named: Vec<String> = Vec::new();
+    for forward in &run.policy.forwards {
+        if let Some(name) = &forward.name {
+            named.push(format!("{} {name}\n", forward.at));
+        }
+    }
+    named.dedup();
+    text.extend(named);
+    text
 }
 
 /// `/dev/null` over each file of `/proc` that tells of the kernel.

@@ -97,6 +97,8 @@ fn names() -> Arc<Names> {
         ),
         ("mapped.example.org", vec![ip("::ffff:127.0.0.1")]),
         ("empty.example.org", vec![]),
+        ("mail.example.org", vec![ip("127.0.0.1")]),
+        ("good.example.org", vec![ip("127.0.0.1")]),
     ]))
 }
 
@@ -390,4 +392,106 @@ async fn without_a_namespace_every_connection_is_the_gates() {
         ..forced(Mode::Degraded)
     };
     assert!(reaches_the_gates_port_elsewhere(without).await);
+}
+
+/// Says what it gets, after a greeting: a protocol in which the server speaks first.
+async fn greeter() -> (u16, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            client.write_all(b"220 hello\n").await.unwrap();
+            let mut line = [0; 64];
+            let count = client.read(&mut line).await.unwrap_or(0);
+            client.write_all(&line[..count]).await.ok();
+        }
+    });
+    (port, tasks)
+}
+
+#[tokio::test]
+async fn a_granted_port_is_reached_without_a_proxy() {
+    let (port, _greeter) = greeter().await;
+    let script = format!(
+        "
+import socket
+for host in ['mail.example.org', '127.0.0.1']:
+    s = socket.create_connection((host, {port}), 5); print(s.recv(100)); s.sendall(b'ping\\n')
+    print(host, s.recv(100))
+for host, port in [('mail.example.org', 1), ('127.0.0.2', {port}), ('other.example.org', {port}), ('1.1.1.1', 443)]:
+    try: socket.create_connection((host, port), 2); print('ESCAPED', host)
+    except OSError as e: pass"
+    );
+    let rules = [
+        format!(":mail.example.org:{port}"),
+        format!(":127.0.0.1:{port}"),
+    ];
+    let rules = rules.iter().map(|r| Rule::parse(r).unwrap()).collect();
+    let job = Job::new(["/usr/bin/python3", "-c", &script]);
+    let (said, records) = through(forced(Mode::Full), rules, job).await;
+    assert_eq!(said.matches("ping").count(), 2, "{said}");
+    assert!(!said.contains("ESCAPED"), "{said}");
+    let allowed: Vec<(&str, bool)> = records
+        .iter()
+        .map(|r| (r.host.as_str(), r.allowed))
+        .collect();
+    assert_eq!(allowed, [("mail.example.org", true), ("127.0.0.1", true)]);
+}
+
+/// A name that points somewhere private is refused at a forward as everywhere.
+#[tokio::test]
+async fn a_forward_does_not_lead_to_a_private_address() {
+    let (port, _greeter) = greeter().await;
+    let script = format!(
+        "
+import socket
+s = socket.create_connection(('mail.example.org', {port}), 5)
+print('got', s.recv(100))"
+    );
+    let rules = vec![Rule::parse(&format!(":mail.example.org:{port}")).unwrap()];
+    let job = Job::new(["/usr/bin/python3", "-c", &script]);
+    let (said, records) = through(forced(Mode::Full), rules, job).await;
+    assert!(said.contains("got b''"), "{said}");
+    assert!(
+        records
+            .iter()
+            .all(|r| !r.allowed && r.reason.contains("not public")),
+        "{records:?}"
+    );
+}
+
+/// A name in TLS that is not the one that was asked for leads to another site of the same server.
+#[tokio::test]
+async fn another_name_in_tls_is_refused() {
+    let server = Server::new().await;
+    let port = server.port;
+    let script = format!(
+        "
+import os, socket, ssl
+proxy = int(os.environ['HTTPS_PROXY'].rsplit(':', 1)[1])
+context = ssl._create_unverified_context()
+for name in ['evil.example.org', 'good.example.org']:
+    s = socket.create_connection(('127.0.0.1', proxy), 5)
+    s.sendall(b'CONNECT good.example.org:{port} HTTP/1.1\\r\\n\\r\\n')
+    assert b' 200 ' in s.recv(1000)
+    try: context.wrap_socket(s, server_hostname=name)
+    except OSError as e: print(name, e)"
+    );
+    let rules = [":good.example.org:PORT", ":127.0.0.1:PORT"];
+    let rules = rules
+        .iter()
+        .map(|r| Rule::parse(&r.replace("PORT", &port.to_string())).unwrap());
+    let job = Job::new(["/usr/bin/python3", "-c", &script]);
+    let (said, records) = through(forced(Mode::Full), rules.collect(), job).await;
+    let found: Vec<(bool, bool)> = records
+        .iter()
+        .map(|r| (r.allowed, r.bytes_up > 0))
+        .collect();
+    assert_eq!(found, [(false, false), (true, true)], "{said} {records:?}");
+    assert!(
+        records[0].reason.contains("evil.example.org"),
+        "{records:?}"
+    );
 }
