@@ -202,29 +202,26 @@ async fn a_message_can_end_the_running_turn() {
 
 #[tokio::test]
 async fn an_interruption_that_the_daemon_did_not_live_to_act_on_is_acted_on_after_the_start() {
-    // Held, so that the messages are on disk before any turn looks at them.
     let model = Model::start([slowly(100), say("the new one")]).await;
     let mut daemon = Daemon::with(&model.config()).await;
     let mut page = daemon.socket("new", None).await;
     page.say("old", "c1").await;
     page.until("text.delta").await;
     let session = page.session.clone();
+    daemon.kill();
+    // In safe mode the message is taken, and no turn runs that it could end.
+    let server = "server: { port: 0, safe_mode_after: 1 }\n";
+    daemon.configure(&format!("{server}{}", model.config()));
+    daemon.launch().await;
+    let mut page = daemon.socket(&session, None).await;
     say_as(&mut page, "new", "c2", "interrupt").await;
     page.until("message.accepted").await;
-    daemon.kill();
-    daemon.launch().await;
-    eventually("the new one is answered", || async {
-        let all = said(&daemon, &session).await;
-        all.iter().any(|(_, _, text)| text == "the new one")
-    })
-    .await;
+    daemon.cli_ok(&["resume"]).await;
+    assert_eq!(page.until("message.completed").await["status"], "cancelled");
+    assert_eq!(page.until("message.completed").await["text"], "the new one");
     let all = said(&daemon, &session).await;
-    let of_old = all
-        .iter()
-        .find(|(role, _, text)| role == "user" && text == "old")
-        .unwrap();
-    assert_eq!(of_old.1, "cancelled", "{all:?}");
-    assert_eq!(all.len(), 4);
+    assert_eq!(all.len(), 4, "{all:?}");
+    assert_eq!(model.requests().len(), 2);
 }
 
 #[tokio::test]
