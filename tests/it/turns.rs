@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Daemon, Socket, eventually,
+    Daemon, Socket,
     model::{Act, Model},
     string,
 };
@@ -348,4 +348,19 @@ async fn a_turn_costs_no_more_than_it_may() {
     let frames = page.all_until("message.completed").await;
     assert!(string(&of(&frames, "notice")[0], "text").contains("money"));
     assert_eq!(model.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn without_a_model_every_message_is_a_request_of_its_own() {
+    let daemon = Daemon::start().await;
+    let mut page = daemon.socket("new", None).await;
+    page.say("run `sleep 1`", "c1").await;
+    page.until("tool.started").await;
+    page.say("remember that my boat is called Ariel", "c2")
+        .await;
+    page.say("what time is it?", "c3").await;
+    let frames = turns(&mut page, 3).await;
+    assert!(of(&frames, "message.joined").is_empty());
+    let last = string(frames.last().unwrap(), "text");
+    assert!(last.contains("UTC"), "{last}");
 }
