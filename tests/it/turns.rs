@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Daemon, Socket,
+    Daemon, Socket, eventually,
     model::{Act, Model},
     string,
 };
@@ -363,4 +363,63 @@ async fn without_a_model_every_message_is_a_request_of_its_own() {
     assert!(of(&frames, "message.joined").is_empty());
     let last = string(frames.last().unwrap(), "text");
     assert!(last.contains("UTC"), "{last}");
+}
+
+/// Whether a process runs with an argument.
+fn runs(argument: &str) -> bool {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut lines = entries.filter_map(|e| std::fs::read(e.path().join("cmdline")).ok());
+    lines.any(|line| {
+        line.split(|b| *b == 0)
+            .any(|arg| arg == argument.as_bytes())
+    })
+}
+
+#[tokio::test]
+async fn every_door_stops_a_turn_and_all_processes_of_its_skill() {
+    let tree = |n: &str| shell(&format!("sh -c 'sleep {n} & sleep {n}' & sleep {n}"));
+    let model = Model::start([tree("31.4159"), tree("31.4160")]).await;
+    let daemon = Daemon::with(&model.config()).await;
+    let owner = daemon.owner();
+
+    // HTTP.
+    let mut page = daemon.socket("new", None).await;
+    page.say("wait", "c1").await;
+    let turn = string(&page.until("tool.started").await, "turn_id");
+    eventually("the tree runs", || async { runs("31.4159") }).await;
+    let began = Instant::now();
+    let path = format!("/api/v1/turns/{turn}");
+    assert_eq!(owner.send(owner.request("DELETE", &path)).await.status, 202);
+    assert_eq!(page.until("message.completed").await["status"], "cancelled");
+    assert!(!runs("31.4159"));
+    assert!(
+        began.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        owner.send(owner.request("DELETE", &path)).await.error(),
+        "NOT_RUNNING"
+    );
+
+    // Ctrl-C in the terminal.
+    let mut chat = daemon.command(&["chat", "wait"]);
+    chat.stdout(std::process::Stdio::piped());
+    let child = chat.spawn().unwrap();
+    eventually("the tree runs", || async { runs("31.4160") }).await;
+    let began = Instant::now();
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+    let shown = crate::support::text(&ended.await.unwrap().stdout);
+    assert!(
+        shown.contains("Stopped") && shown.contains("shell-run"),
+        "{shown}"
+    );
+    assert!(!runs("31.4160"));
+    assert!(
+        began.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        began.elapsed()
+    );
 }
