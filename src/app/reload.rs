@@ -100,6 +100,7 @@ fn apply(shared: &Shared, (next, facts, http): (&Loaded, &Facts, &Http)) {
     parts
         .replaceable
         .store(Arc::new(live(&next.config, http, &parts.clock)));
+    parts.store.set_floor(next.config.storage.min_free_mb << 20);
     facts.problems.store(Arc::new(next.problems.clone()));
     tracing::info!(
         problems = next.problems.len(),
