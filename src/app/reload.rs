@@ -115,6 +115,7 @@ async fn apply(shared: &Shared, (next, facts, http): (&Loaded, &Facts, &Http)) {
     parts
         .replaceable
         .store(Arc::new(live(&next.config, http, &parts.clock)));
+    parts.store.set_floor(next.config.storage.min_free_mb << 20);
     facts.problems.store(Arc::new(next.problems.clone()));
     keep_events(shared, next.config.privacy.days()).await;
     tracing::info!(

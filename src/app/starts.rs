@@ -37,11 +37,13 @@ impl Starts {
         self.write(&starts);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         (limit > 0 && starts.len() >= limit).then(|| {
-            format!(
+            let reason = format!(
                 "Nexflow was started {} times within {} minutes without a clean stop, so no message is answered: they are taken and kept. The log says why it ended; `nexflow resume` goes on.",
                 starts.len(),
                 WINDOW.as_secs() / 60,
-            )
+            );
+            tracing::error!(%reason, "safe mode");
+            reason
         })
     }
 

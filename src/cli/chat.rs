@@ -146,7 +146,7 @@ impl Talk<'_> {
                 return Err(Trouble::new("the answer broke off").hint(hint).into());
             };
             self.session = Some(field(&frame, "session_id").to_owned());
-            if field(&frame, "type") == "turn.started" {
+            if matches!(field(&frame, "type"), "turn.started" | "message.joined") {
                 turn = Some(field(&frame, "turn_id").to_owned());
             }
             match view.show(&frame)? {

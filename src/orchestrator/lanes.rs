@@ -148,12 +148,13 @@ impl Lanes {
 async fn lane_of(core: Arc<Core>, session: SessionId, stop: Stop) -> SessionId {
     let span = tracing::info_span!("lane", session_id = %session);
     async {
+        let mut user = None;
         while !stop.asked.is_cancelled() {
-            match turn_of(&core, session, &stop).await {
+            match turn_of(&core, (session, &mut user), &stop).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    // The message is on disk; another try follows with the next wake or start.
+                    // The message is on disk; another try follows.
                     tracing::error!(%error, "a turn could not be written");
                     tokio::select! {
                         () = tokio::time::sleep(Duration::from_secs(1)) => {}
@@ -168,9 +169,16 @@ async fn lane_of(core: Arc<Core>, session: SessionId, stop: Stop) -> SessionId {
     session
 }
 
-/// The next turn of a session, when it has a place.
-async fn turn_of(core: &Arc<Core>, session: SessionId, stop: &Stop) -> Result<bool> {
-    let Some(user) = owner(core, session).await? else {
+/// The next turn of a session, when it has a place. `user` keeps whose session it is.
+async fn turn_of(
+    core: &Arc<Core>,
+    (session, user): (SessionId, &mut Option<UserId>),
+    stop: &Stop,
+) -> Result<bool> {
+    if user.is_none() {
+        *user = owner(core, session).await?;
+    }
+    let Some(user) = *user else {
         return Ok(false);
     };
     let limits = core.parts.live().turns.gate();

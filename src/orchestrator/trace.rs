@@ -156,6 +156,7 @@ fn delivery(c: &Connection, answer: &messages::Message) -> Result<Vec<Stage>> {
         duration_ms: parcel.finished_at.map(|at| between(parcel.created_at, at)),
         detail: json!({
             "attempts": parcel.attempts,
+            "unsure": parcel.unsure,
             "error": parcel.last_error,
             "next_at": parcel.finished_at.is_none().then_some(parcel.next_at),
         }),

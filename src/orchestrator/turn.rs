@@ -52,7 +52,7 @@ pub(super) async fn next(core: &Arc<Core>, session: SessionId, stop: &Stop) -> R
     let again = toolbox.idempotent();
     let live = core.parts.live();
     // Without a model every message is a request of its own.
-    let alone = live.providers.pick().await.about().offline;
+    let alone = !live.providers.has_model();
     let busy = core.running.begin(session);
     let now = core.parts.clock.now();
     let claim = core

@@ -148,6 +148,13 @@ impl Providers {
         chosen.map_or_else(|| self.offline(), |slot| slot.provider.clone())
     }
 
+    /// Whether a model is there as far as is known without asking anybody.
+    pub fn has_model(&self) -> bool {
+        self.named_default().is_some()
+            || self.inner.default != super::offline::NAME
+                && self.inner.slots.iter().any(Slot::ready)
+    }
+
     /// [`Providers::pick`], and after it everyone to turn to if it fails; the offline provider is
     /// last.
     pub async fn chain(&self) -> Vec<Arc<dyn Provider>> {

@@ -57,13 +57,14 @@ async fn messages_answered_together_are_all_named() {
     assert_eq!(received.lock().unwrap().len(), 2);
 }
 
-/// Takes requests and closes the connection of the first without a word.
+/// Takes requests; of the first it closes the connection without a word, or holds it open.
 #[expect(clippy::disallowed_methods, reason = "the server ends with the test")]
-async fn forgetful() -> (String, tokio::sync::mpsc::Receiver<String>) {
+async fn forgetful(hold: bool) -> (String, tokio::sync::mpsc::Receiver<String>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let (send, receive) = tokio::sync::mpsc::channel(16);
     tokio::spawn(async move {
+        let mut held = Vec::new();
         for n in 0.. {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = String::new();
@@ -76,6 +77,8 @@ async fn forgetful() -> (String, tokio::sync::mpsc::Receiver<String>) {
             if n > 0 {
                 let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
                 stream.write_all(answer).await.unwrap();
+            } else if hold {
+                held.push(stream);
             }
         }
     });
@@ -84,7 +87,7 @@ async fn forgetful() -> (String, tokio::sync::mpsc::Receiver<String>) {
 
 #[tokio::test]
 async fn what_may_have_arrived_is_ambiguous_and_sent_again_with_the_same_key() {
-    let (url, mut requests) = forgetful().await;
+    let (url, mut requests) = forgetful(false).await;
     let daemon = Daemon::with(&hook_config(&url)).await;
     post_hook(&daemon, &message("m-1", "hello"), None).await;
     let first = requests.recv().await.unwrap();
@@ -98,6 +101,24 @@ async fn what_may_have_arrived_is_ambiguous_and_sent_again_with_the_same_key() {
     assert_eq!(first, second, "the same bytes, the key among them");
     eventually("it is delivered", || async {
         outbox(&daemon).await[0]["state"] == "delivered"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_crash_while_sending_is_known_afterwards() {
+    let (url, mut requests) = forgetful(true).await;
+    let mut daemon = Daemon::with(&hook_config(&url)).await;
+    post_hook(&daemon, &message("m-1", "hello"), None).await;
+    let first = requests.recv().await.unwrap();
+    // Written before the request went out.
+    assert_eq!(outbox(&daemon).await[0]["state"], "sending");
+    daemon.kill();
+    daemon.launch().await;
+    assert_eq!(requests.recv().await.unwrap(), first);
+    eventually("it is delivered", || async {
+        let row = outbox(&daemon).await.remove(0);
+        row["state"] == "delivered" && row["unsure"] == true && row["attempts"] == 2
     })
     .await;
 }

@@ -40,6 +40,16 @@ impl<'a> Mount<'a> {
         while file.write_all(&[1; 512]).is_ok() {}
     }
 
+    /// Lets go of so much again.
+    fn leave(&self, bytes: u64) {
+        let file = File::options()
+            .write(true)
+            .open(self.0.join("ballast"))
+            .unwrap();
+        let now = file.metadata().unwrap().len();
+        file.set_len(now - bytes).unwrap();
+    }
+
     fn free(&self) {
         std::fs::remove_file(self.0.join("ballast")).unwrap();
     }
@@ -99,13 +109,21 @@ async fn a_full_disk_stops_accepting_and_pauses_turns_until_there_is_room() {
     let messages = format!("/api/v1/sessions/{}/messages", page.session);
     let said = owner.get(&messages).await.ok();
     assert_eq!(said["messages"].as_array().unwrap().len(), 1, "{said}");
-    disk.free();
+    // It may use the last of the room; new messages may not.
+    disk.leave(3 << 20);
     let done = page.until("message.completed").await;
     assert_eq!(done["text"], "one two three four five six");
     assert_eq!(model.requests().len(), 1, "it was not asked again");
     assert!(!daemon.log().contains("the turn failed"));
 
+    let refused = owner
+        .post("/api/v1/chat", json!({ "message": "little room" }))
+        .await;
+    assert_eq!(refused.error(), "STORAGE_FULL");
+    disk.free();
+
     // Everything is as before, and what is sent again is answered once.
+    tokio::time::sleep(Duration::from_millis(200)).await;
     page.say("no room", "c2").await;
     let frames = page.all_until("message.completed").await;
     assert_eq!(frames.last().unwrap()["text"], "after the room");

@@ -202,29 +202,26 @@ async fn a_message_can_end_the_running_turn() {
 
 #[tokio::test]
 async fn an_interruption_that_the_daemon_did_not_live_to_act_on_is_acted_on_after_the_start() {
-    // Held, so that the messages are on disk before any turn looks at them.
     let model = Model::start([slowly(100), say("the new one")]).await;
     let mut daemon = Daemon::with(&model.config()).await;
     let mut page = daemon.socket("new", None).await;
     page.say("old", "c1").await;
     page.until("text.delta").await;
     let session = page.session.clone();
+    daemon.kill();
+    // In safe mode the message is taken, and no turn runs that it could end.
+    let server = "server: { port: 0, safe_mode_after: 1 }\n";
+    daemon.configure(&format!("{server}{}", model.config()));
+    daemon.launch().await;
+    let mut page = daemon.socket(&session, None).await;
     say_as(&mut page, "new", "c2", "interrupt").await;
     page.until("message.accepted").await;
-    daemon.kill();
-    daemon.launch().await;
-    eventually("the new one is answered", || async {
-        let all = said(&daemon, &session).await;
-        all.iter().any(|(_, _, text)| text == "the new one")
-    })
-    .await;
+    daemon.cli_ok(&["resume"]).await;
+    assert_eq!(page.until("message.completed").await["status"], "cancelled");
+    assert_eq!(page.until("message.completed").await["text"], "the new one");
     let all = said(&daemon, &session).await;
-    let of_old = all
-        .iter()
-        .find(|(role, _, text)| role == "user" && text == "old")
-        .unwrap();
-    assert_eq!(of_old.1, "cancelled", "{all:?}");
-    assert_eq!(all.len(), 4);
+    assert_eq!(all.len(), 4, "{all:?}");
+    assert_eq!(model.requests().len(), 2);
 }
 
 #[tokio::test]
@@ -351,4 +348,78 @@ async fn a_turn_costs_no_more_than_it_may() {
     let frames = page.all_until("message.completed").await;
     assert!(string(&of(&frames, "notice")[0], "text").contains("money"));
     assert_eq!(model.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn without_a_model_every_message_is_a_request_of_its_own() {
+    let daemon = Daemon::start().await;
+    let mut page = daemon.socket("new", None).await;
+    page.say("run `sleep 1`", "c1").await;
+    page.until("tool.started").await;
+    page.say("remember that my boat is called Ariel", "c2")
+        .await;
+    page.say("what time is it?", "c3").await;
+    let frames = turns(&mut page, 3).await;
+    assert!(of(&frames, "message.joined").is_empty());
+    let last = string(frames.last().unwrap(), "text");
+    assert!(last.contains("UTC"), "{last}");
+}
+
+/// Whether a process runs with an argument.
+fn runs(argument: &str) -> bool {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut lines = entries.filter_map(|e| std::fs::read(e.path().join("cmdline")).ok());
+    lines.any(|line| {
+        line.split(|b| *b == 0)
+            .any(|arg| arg == argument.as_bytes())
+    })
+}
+
+#[tokio::test]
+async fn every_door_stops_a_turn_and_all_processes_of_its_skill() {
+    let tree = |n: &str| shell(&format!("sh -c 'sleep {n} & sleep {n}' & sleep {n}"));
+    let model = Model::start([tree("31.4159"), tree("31.4160")]).await;
+    let daemon = Daemon::with(&model.config()).await;
+    let owner = daemon.owner();
+
+    // HTTP.
+    let mut page = daemon.socket("new", None).await;
+    page.say("wait", "c1").await;
+    let turn = string(&page.until("tool.started").await, "turn_id");
+    eventually("the tree runs", || async { runs("31.4159") }).await;
+    let began = Instant::now();
+    let path = format!("/api/v1/turns/{turn}");
+    assert_eq!(owner.send(owner.request("DELETE", &path)).await.status, 202);
+    assert_eq!(page.until("message.completed").await["status"], "cancelled");
+    assert!(!runs("31.4159"));
+    assert!(
+        began.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        owner.send(owner.request("DELETE", &path)).await.error(),
+        "NOT_RUNNING"
+    );
+
+    // Ctrl-C in the terminal.
+    let mut chat = daemon.command(&["chat", "wait"]);
+    chat.stdout(std::process::Stdio::piped());
+    let child = chat.spawn().unwrap();
+    eventually("the tree runs", || async { runs("31.4160") }).await;
+    let began = Instant::now();
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+    let shown = crate::support::text(&ended.await.unwrap().stdout);
+    assert!(
+        shown.contains("Stopped") && shown.contains("shell-run"),
+        "{shown}"
+    );
+    assert!(!runs("31.4160"));
+    assert!(
+        began.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        began.elapsed()
+    );
 }
