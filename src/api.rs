@@ -1,6 +1,7 @@
 //! The HTTP and WebSocket interface: the table of contents. Documented in `docs/api.md`.
 
 mod access;
+mod approvals;
 mod assets;
 mod chat;
 mod error;
@@ -159,6 +160,13 @@ fn routes() -> Router<App> {
         )
         .route("/api/v1/schedules/{id}", delete(schedules::remove))
         .route("/api/v1/schedules/{id}/run", post(schedules::run))
+        .route("/api/v1/approvals", get(approvals::list))
+        .route(
+            "/api/v1/approvals/{id}",
+            get(approvals::show).post(approvals::decide),
+        )
+        .route("/api/v1/grants", get(approvals::grants))
+        .route("/api/v1/grants/{id}", delete(approvals::revoke))
         .route("/api/v1/memory", get(memory::search).post(memory::add))
         .route("/api/v1/memory/{id}", delete(memory::forget))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))

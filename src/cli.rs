@@ -3,6 +3,7 @@
 //! A command speaks to the API ([`client`]) and shows the answer ([`out`]); only `db` opens the
 //! database itself. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
+mod approval;
 mod args;
 mod ask;
 mod chat;
@@ -108,6 +109,7 @@ async fn speak(setup: &Setup, command: Command) -> Result<()> {
         Command::Session(command) => session::run(setup, command).await,
         Command::Skill(command) => skill::run(setup, command).await,
         Command::Schedule(command) => schedule::run(setup, command).await,
+        Command::Approval(command) => approval::run(setup, command).await,
         Command::Memory(command) => memory::run(setup, command).await,
         Command::Token(command) => token::run(setup, command).await,
         Command::Usage(args) => usage::run(setup, args).await,

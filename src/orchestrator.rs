@@ -1,12 +1,18 @@
 //! The agent: takes messages in, answers them turn by turn, sends the answers out.
 
+mod ask;
 mod closing;
 mod context;
+mod decide;
 mod deliver;
+mod expire;
 mod fires;
+mod flow;
 mod inbox;
 mod lanes;
 mod model;
+mod park;
+mod plan;
 mod prompt;
 mod recover;
 mod resume;
@@ -28,12 +34,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+pub use decide::{Choice, DecideError, Decider, Decision, shown};
 pub use status::Facts;
 pub use trace::{Stage, Trace};
 
 use crate::{
     bus::Bus,
     connectors::Registry,
+    policy,
     providers::Providers,
     store::Store,
     supervisor::Supervisor,
@@ -118,6 +126,8 @@ pub struct Live {
     pub turns: Config,
     /// How long answers are worth delivering.
     pub delivery: Delivery,
+    /// What asks before it is done.
+    pub approvals: policy::Config,
 }
 
 impl Parts {
@@ -144,6 +154,8 @@ struct Core {
     slots: Arc<Semaphore>,
     /// Something was put in the outbox.
     posted: Notify,
+    /// Somebody is asked something.
+    asked: Notify,
 }
 
 impl Core {
@@ -168,6 +180,7 @@ impl Orchestrator {
             running: Mutex::default(),
             slots,
             posted: Notify::new(),
+            asked: Notify::new(),
         });
         let waiting = recover::after_restart(&core).await?;
         let (lanes, wakes) = lanes::channel();
@@ -181,6 +194,10 @@ impl Orchestrator {
         let delivering = Arc::clone(&core);
         work.restarting("deliver", move |cancel| {
             deliver::run(Arc::clone(&delivering), cancel)
+        });
+        let expiring = orchestrator.clone();
+        work.restarting("approvals", move |cancel| {
+            expire::run(expiring.clone(), cancel)
         });
         let firing = orchestrator.clone();
         intake.restarting("schedule", move |cancel| fires::run(firing.clone(), cancel));

@@ -5,8 +5,10 @@
 //! query a `Connection`: a read cannot write. Nothing outside this folder contains SQL.
 
 pub mod admin;
+pub mod approvals;
 pub mod audit;
 pub mod frames;
+pub mod grants;
 pub mod inbox;
 pub mod memories;
 pub mod messages;

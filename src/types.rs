@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod clock;
+pub mod effect;
 pub mod frame;
 pub mod id;
 pub mod money;
@@ -11,7 +12,10 @@ pub mod text;
 use serde::{Deserialize, Serialize};
 
 pub use clock::{Clock, Timestamp};
-pub use id::{MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId, TokenId, TurnId, UserId};
+pub use id::{
+    ApprovalId, GrantId, MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId, TokenId,
+    TurnId, UserId,
+};
 pub use secret::Secret;
 
 /// Where a message came from and where its answer goes: a column of the turn, never "the last
@@ -72,6 +76,8 @@ pub struct Inbound {
     pub session: Option<SessionId>,
     /// A model named for this message alone.
     pub model: Option<String>,
+    /// Whether a plan is to be shown and approved before anything is done.
+    pub plan: bool,
     /// Platform position to store in the same transaction (long-poll offset, IMAP UID).
     pub cursor: Option<String>,
 }

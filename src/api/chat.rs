@@ -51,6 +51,8 @@ pub(super) struct Request {
     attachments: Vec<Attachment>,
     #[serde(default)]
     stream: bool,
+    #[serde(default)]
+    plan: bool,
 }
 
 /// A message of the page, the API or the command line.
@@ -60,6 +62,7 @@ pub(super) struct Said {
     pub(super) session: SessionId,
     pub(super) client_id: String,
     pub(super) model: Option<String>,
+    pub(super) plan: bool,
 }
 
 /// Checks a message and puts it in the inbox.
@@ -97,6 +100,7 @@ pub(super) async fn accept(app: &App, caller: &Caller, said: Said) -> ApiResult<
         attachments: said.attachments,
         session: Some(said.session),
         model: said.model,
+        plan: said.plan,
         cursor: None,
     };
     Ok(app.agent.accept(inbound).await?)
@@ -155,13 +159,29 @@ pub(super) async fn send(
         session,
         client_id: Uuid::now_v7().to_string(),
         model: request.model,
+        plan: request.plan,
     };
     let (message, _) = accept(&app, &caller, said).await?.ids();
     if request.stream {
         return Ok(events(message, following).into_response());
     }
-    let turn = wait(message, following).await?;
-    Ok(Answer(reply(&app, session, message, turn).await?).into_response())
+    match wait(message, following).await? {
+        Waited::Over(turn) => {
+            Ok(Answer(reply(&app, session, message, turn).await?).into_response())
+        }
+        Waited::Asks(turn, approval) => {
+            let asks = json!({ "session_id": session, "message_id": message, "turn_id": turn,
+                               "approval": approval });
+            Ok((StatusCode::ACCEPTED, Answer(asks)).into_response())
+        }
+    }
+}
+
+/// What a caller that waits for a whole answer gets.
+enum Waited {
+    Over(TurnId),
+    /// The turn waits for a person.
+    Asks(TurnId, Value),
 }
 
 /// Follows one message through its turn: tells which frames belong to it.
@@ -200,12 +220,24 @@ impl Watch {
     }
 }
 
-async fn wait(message: MessageId, mut following: Following) -> ApiResult<TurnId> {
+async fn wait(message: MessageId, mut following: Following) -> ApiResult<Waited> {
     let mut watch = Watch::new(message);
     while let Some(frame) = following.next().await {
-        watch.concerns(&frame);
+        let ours = watch.concerns(&frame);
         if let (true, Some(turn)) = (watch.over, watch.turn) {
-            return Ok(turn);
+            return Ok(Waited::Over(turn));
+        }
+        if let (
+            true,
+            Body::ApprovalRequested {
+                turn_id, approval, ..
+            }
+            | Body::PlanProposed {
+                turn_id, approval, ..
+            },
+        ) = (ours, &frame.body)
+        {
+            return Ok(Waited::Asks(*turn_id, approval.clone()));
         }
     }
     Err(ApiError::new(
@@ -306,7 +338,7 @@ pub(super) async fn stop(app: &App, caller: &Caller, id: TurnId) -> ApiResult<()
         return Err(ApiError::not_found("such turn"));
     };
     own(app, caller, turn.session).await?;
-    if app.agent.cancel(id) {
+    if app.agent.cancel(id) || app.agent.cancel_parked(id).await? {
         return Ok(());
     }
     Err(ApiError::new(

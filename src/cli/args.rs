@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, builder::FalseyValueParser};
 
-use super::{chat, config, db, memory, schedule, session, skill, token, usage};
+use super::{approval, chat, config, db, memory, schedule, session, skill, token, usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,6 +79,9 @@ pub(super) enum Command {
     /// Reminders and repeated jobs
     #[command(subcommand)]
     Schedule(schedule::Command),
+    /// What the agent asks to be allowed
+    #[command(subcommand)]
+    Approval(approval::Command),
     /// What the agent keeps in mind
     #[command(subcommand)]
     Memory(memory::Command),
@@ -137,6 +140,7 @@ mod tests {
           session      Conversations
           skill        Skills: list, write, test, run, trust
           schedule     Reminders and repeated jobs
+          approval     What the agent asks to be allowed
           memory       What the agent keeps in mind
           token        API tokens
           usage        What model calls took and cost

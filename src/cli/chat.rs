@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines, Stdin};
 
 use super::{
-    Setup,
+    Setup, approval, ask,
     client::{self, Client, path},
-    out::{self, field, line},
+    out::{self, clean, field, line},
     trouble::Trouble,
 };
 use view::{End, View};
@@ -34,10 +34,13 @@ pub(super) struct Args {
     /// Speak to this agent
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    /// See and approve a plan before anything is done
+    #[arg(long)]
+    plan: bool,
     /// Use this model
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// Allow what the agent asks to be allowed (trusted skills do not ask)
+    /// Allow, once each, what the agent asks to be allowed
     #[arg(long, short)]
     yes: bool,
     /// The whole answer as JSON, when it is there
@@ -90,7 +93,7 @@ struct Talk<'a> {
 
 impl Talk<'_> {
     fn body(&self, text: &str, stream: bool) -> Value {
-        let mut body = json!({ "message": text, "stream": stream });
+        let mut body = json!({ "message": text, "stream": stream, "plan": self.args.plan });
         let given = [
             ("session_id", &self.session),
             ("agent", &self.args.agent),
@@ -149,12 +152,39 @@ impl Talk<'_> {
             if field(&frame, "type") == "turn.started" {
                 turn = Some(field(&frame, "turn_id").to_owned());
             }
+            if let Some(asked) = question(&frame) {
+                view.pause()?;
+                self.decide(asked).await?;
+                continue;
+            }
             match view.show(&frame)? {
                 End::NotYet => {}
                 End::Done => return Ok(()),
                 End::Failed(text) => return Err(Trouble::new(text).into()),
             }
         }
+    }
+
+    /// Asks the person at the keyboard, or says yes where that was said before.
+    async fn decide(&self, asked: &Value) -> Result<()> {
+        let id = field(asked, "id");
+        let decision = if self.args.yes {
+            json!({ "decision": "once" })
+        } else if ask::watched() {
+            out::aside(&approval::described(self.setup.style, asked));
+            ask::decision(asked.get("pattern").is_some_and(Value::is_object))?
+        } else {
+            let what = clean(field(asked, "summary"));
+            let hint = format!(
+                "`nexflow approval approve {id}` lets it go on, `nexflow approval deny {id}` does not; --yes approves at once"
+            );
+            let told = format!("this waits for a decision: {what}");
+            return Err(Trouble::new(told).hint(hint).into());
+        };
+        self.client
+            .post(&path(&["approvals", id], &[])?, &decision)
+            .await?;
+        Ok(())
     }
 
     /// Line by line until the end of input.
@@ -193,6 +223,12 @@ impl Talk<'_> {
             done => done,
         }
     }
+}
+
+/// What a frame asks.
+fn question(frame: &Value) -> Option<&Value> {
+    let asks = matches!(field(frame, "type"), "approval.requested" | "plan.proposed");
+    frame.get("approval").filter(|_| asks)
 }
 
 async fn next_line(lines: &mut Lines<BufReader<Stdin>>, watched: bool) -> Result<Option<String>> {

@@ -151,6 +151,7 @@ impl Connector for Webhook {
             attachments: said.attachments,
             session: None,
             model: None,
+            plan: false,
             cursor: None,
         };
         Ok(inbox.accept(message).await?)

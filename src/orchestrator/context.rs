@@ -2,8 +2,9 @@
 
 use rusqlite::Connection;
 
-use super::work::Work;
+use super::{flow, work::Work};
 use crate::{
+    policy::Flow,
     store::{
         Result,
         memories::Hit,
@@ -30,6 +31,8 @@ pub(super) struct Context {
     pub(super) system: String,
     /// The past, and the message that is being answered.
     pub(super) past: Vec<Message>,
+    /// What of that is private, and what somebody else wrote.
+    pub(super) flow: Flow,
 }
 
 /// A turn of the past: what was said and done in it, together or not at all.
@@ -37,6 +40,7 @@ pub(super) struct Context {
 struct Past {
     messages: Vec<Message>,
     tokens: u64,
+    flow: Flow,
 }
 
 /// Gathers the context of a turn.
@@ -47,10 +51,12 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
         text: work.asked.text.clone(),
         images: files,
     };
+    let mut flow = asked_flow(work).await?;
     if work.by_command() {
         return Ok(Context {
             system: String::new(),
             past: vec![asked],
+            flow,
         });
     }
     let about = parts.live().providers.pick().await.about();
@@ -58,6 +64,7 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
         return Ok(Context {
             system: String::new(),
             past: vec![asked],
+            flow,
         });
     }
     let (id, session) = (work.asked.id, work.turn.session);
@@ -76,7 +83,12 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
     // Results of this turn's tools need room too.
     let room = u64::from(about.context_tokens).saturating_sub(fixed) * 3 / 4;
     let past = parts.store.read(move |c| past(c, session, id)).await?;
-    let (mut messages, dropped) = fit(past, room);
+    let (mut messages, dropped, earlier) = fit(past, room);
+    flow.take_in(earlier);
+    if !hits.is_empty() {
+        flow.private
+            .get_or_insert_with(|| "what is kept in memory".to_owned());
+    }
     if dropped > 0 {
         tracing::info!(dropped, "earlier turns do not fit the model's window");
         now.push_str(&format!("\n{dropped} earlier turns of this conversation are left out because they do not fit; use `recall` to search them."));
@@ -89,6 +101,7 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
     Ok(Context {
         system,
         past: messages,
+        flow,
     })
 }
 
@@ -130,8 +143,20 @@ async fn images(work: &Work) -> Result<Vec<Attachment>> {
     Ok(only_images(files))
 }
 
-/// The newest turns that fit, oldest first, and how many do not.
-fn fit(past: Vec<Past>, room: u64) -> (Vec<Message>, usize) {
+/// What the message that is answered brings in.
+async fn asked_flow(work: &Work) -> Result<Flow> {
+    let id = work.asked.id;
+    let asked = work
+        .core
+        .parts
+        .store
+        .read(move |c| messages::get(c, id))
+        .await?;
+    Ok(asked.as_ref().map(flow::of_message).unwrap_or_default())
+}
+
+/// The newest turns that fit, oldest first, how many do not, and what those that fit bring in.
+fn fit(past: Vec<Past>, room: u64) -> (Vec<Message>, usize, Flow) {
     let mut used = 0;
     let mut first = past.len();
     for (n, turn) in past.iter().enumerate().rev() {
@@ -141,13 +166,13 @@ fn fit(past: Vec<Past>, room: u64) -> (Vec<Message>, usize) {
         used += turn.tokens;
         first = n;
     }
-    (
-        past.into_iter()
-            .skip(first)
-            .flat_map(|turn| turn.messages)
-            .collect(),
-        first,
-    )
+    let mut flow = Flow::default();
+    let mut messages = Vec::new();
+    for turn in past.into_iter().skip(first) {
+        messages.extend(turn.messages);
+        flow.take_in(turn.flow);
+    }
+    (messages, first, flow)
 }
 
 /// The turns of a session before a message, derived from what is written.
@@ -162,7 +187,10 @@ fn past(c: &Connection, session: SessionId, before: MessageId) -> Result<Vec<Pas
     for message in messages {
         match message.author {
             Author::User => {
-                let mut turn = Past::default();
+                let mut turn = Past {
+                    flow: flow::of_message(&message),
+                    ..Past::default()
+                };
                 let mut images = Vec::new();
                 if with_files.contains(&message.id) {
                     images = only_images(messages::attachments(c, message.id)?);
@@ -172,7 +200,9 @@ fn past(c: &Connection, session: SessionId, before: MessageId) -> Result<Vec<Pas
                     images,
                 });
                 let done = message.turn.and_then(|id| steps.remove(&id));
-                for step in called(&done.unwrap_or_default()) {
+                let done = done.unwrap_or_default();
+                turn.flow.take_in(flow::of_steps(&done));
+                for step in called(&done) {
                     turn.push(shortened(step));
                 }
                 all.push(turn);
@@ -312,9 +342,9 @@ mod tests {
         let past = || vec![turn("first"), turn(&"long ".repeat(100)), turn("last")];
         let all: u64 = past().iter().map(|t| t.tokens).sum();
         assert_eq!(fit(past(), all).1, 0);
-        let (kept, dropped) = fit(past(), all - 1);
+        let (kept, dropped, _) = fit(past(), all - 1);
         assert_eq!((kept.len(), dropped), (4, 1));
-        let (kept, dropped) = fit(past(), 20);
+        let (kept, dropped, _) = fit(past(), 20);
         assert_eq!((kept.len(), dropped), (2, 2));
         assert!(matches!(kept.first(), Some(Message::User { text, .. }) if text == "last"));
         assert_eq!(fit(past(), 0).0.len(), 0);

@@ -186,6 +186,7 @@ fn message(id: MessageId, session: SessionId, text: &str, at: Timestamp) -> Mess
         origin: "reminder".to_owned(),
         status: "ok".to_owned(),
         text: text.to_owned(),
+        provenance: None,
         at,
     }
 }
@@ -206,6 +207,7 @@ fn ask(tx: &Tx<'_>, schedule: &Schedule, slot: Timestamp, now: Timestamp) -> Res
         attachments: Vec::new(),
         session: Some(schedule.session_id),
         model: None,
+        plan: false,
         cursor: None,
     };
     Ok(match inbox::write(tx, &inbound, now)? {

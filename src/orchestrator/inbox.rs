@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::Orchestrator;
+use super::{Orchestrator, flow};
 use crate::{
     connectors::{AcceptError, Inbox},
     store::{
@@ -12,7 +12,7 @@ use crate::{
         sessions,
     },
     types::{
-        Inbound, Timestamp,
+        Inbound, Timestamp, UserId,
         frame::{AttachmentInfo, Body},
         text::shorten,
     },
@@ -51,6 +51,7 @@ pub(super) fn write(
         other => return Ok(other),
     };
     let (id, session) = accepted.ids();
+    let user = inbox::get(tx, id)?.map_or_else(UserId::new, |asked| asked.user);
     let message = Message {
         id,
         session,
@@ -59,6 +60,7 @@ pub(super) fn write(
         origin: "turn".to_owned(),
         status: "ok".to_owned(),
         text: inbound.text.clone(),
+        provenance: Some(flow::speaker(tx, inbound, (session, user))?),
         at: now,
     };
     messages::insert(tx, &message)?;

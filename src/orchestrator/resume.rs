@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::{
+    decide, flow, park,
     turn::{Claim, place},
     work::tool_started,
 };
@@ -32,6 +33,9 @@ pub(super) fn claim(
     let Some(asked) = inbox::get(tx, turn.message)? else {
         return Ok(None);
     };
+    if turn.parked_at.is_some() {
+        return park::claim(tx, (turn, asked), now);
+    }
     turn.attempt += 1;
     turns::set_attempt(tx, turn.id, turn.attempt)?;
     let (turn_id, session) = (turn.id, turn.session);
@@ -55,8 +59,14 @@ pub(super) fn claim(
                 call,
                 output,
                 detail,
+                ..
             } => {
                 tx.show(session, tool_started(turn_id, call))?;
+                if step.status == CallStatus::Waiting {
+                    decide::show_again(tx, &turn, step.id)?;
+                    steps.push(step);
+                    continue;
+                }
                 if step.status == CallStatus::Running && !may_run_again.contains(&call.tool) {
                     turns::end_step(tx, step.id, CallStatus::Interrupted, UNKNOWN, now)?;
                     step.status = CallStatus::Interrupted;
@@ -73,10 +83,12 @@ pub(super) fn claim(
         steps.push(step);
     }
     let place = place(tx, &asked)?;
+    let role = flow::role(tx, asked.user)?;
     Ok(Some(Claim {
         turn,
         asked,
         place,
+        role,
         steps,
         open: None,
     }))

@@ -12,12 +12,14 @@ use tokio::sync::mpsc;
 
 use super::{Core, status, work::Work};
 use crate::{
+    policy::words,
     skills::run::LiveOutput,
-    store::{Result, turns},
+    store::{Result, Tx, sessions, turns},
     tools::{self, Done, Scope, Tool},
     types::{
-        StepId,
+        SessionId, StepId,
         chat::{Call, ToolSpec, estimate_tokens},
+        effect::{Effects, Provenance},
         frame::{Body, CallStatus},
         secret::mask,
         text::head_and_tail,
@@ -58,6 +60,16 @@ impl Toolbox {
     pub(super) fn specs(&self, commands: bool) -> Vec<ToolSpec> {
         let shown = self.tools.values().filter(|t| commands || t.for_models());
         shown.map(|t| t.spec()).collect()
+    }
+
+    /// One of them.
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<dyn Tool>> {
+        self.tools.get(name)
+    }
+
+    /// What one of them may do to the flow of data; what is not there does nothing.
+    pub(super) fn effects(&self, name: &str) -> Effects {
+        self.get(name).map_or(Effects::NONE, |tool| tool.effects())
     }
 
     /// What they take of a model's window.
@@ -177,7 +189,8 @@ fn masked(detail: Value) -> Value {
     }
 }
 
-async fn write(
+/// Writes a result, and where it came from.
+pub(super) async fn write(
     work: &Work,
     (step, call): (StepId, &Call),
     done: &Done,
@@ -199,12 +212,56 @@ async fn write(
         "tool ended"
     );
     let done = done.clone();
+    let origin = Origin::of(work, call);
     work.core
         .parts
         .store
         .write(move |tx| {
             turns::finish_tool(tx, step, (done.status, &done.text, &done.detail), now)?;
+            origin.write(tx, (session, step))?;
             tx.show(session, frame)
         })
         .await
+}
+
+/// What a call brings into the conversation and into its workspace.
+struct Origin {
+    effects: Effects,
+    on_files: bool,
+    /// What of the context it may have written into files.
+    carried: Option<String>,
+}
+
+impl Origin {
+    fn of(work: &Work, call: &Call) -> Self {
+        let effects = work.toolbox.effects(&call.tool);
+        let tool = work.toolbox.get(&call.tool);
+        let outside = effects.any(Effects::INGESTS_UNTRUSTED);
+        let carried = if outside {
+            Some(words::origin(&call.tool, &call.args))
+        } else if effects.any(Effects::CHANGES_STATE) {
+            work.flow_now().untrusted
+        } else {
+            None
+        };
+        Self {
+            effects,
+            on_files: tool.is_some_and(|tool| tool.works_on_files()),
+            carried,
+        }
+    }
+
+    fn write(&self, tx: &Tx<'_>, (session, step): (SessionId, StepId)) -> Result<()> {
+        let mut provenance = Provenance::of_result(self.effects);
+        if self.on_files {
+            let reads = self.effects.any(Effects::READS_PRIVATE);
+            if reads && sessions::tainted(tx, session)?.is_some() {
+                provenance = Provenance::Web;
+            }
+            if let Some(source) = &self.carried {
+                sessions::taint(tx, session, source)?;
+            }
+        }
+        turns::set_provenance(tx, step, provenance)
+    }
 }

@@ -8,13 +8,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{
-    Core, closing, context,
+    Core, closing, context, decide, flow,
     model::{self, Reply},
+    park::{self, Then},
+    plan::{self, Planning},
     resume,
     toolbox::Toolbox,
     work::Work,
 };
 use crate::{
+    policy::Flow,
     store::{
         Result, Tx,
         inbox::{self, State, Waiting},
@@ -35,6 +38,7 @@ pub(super) struct Claim {
     pub(super) turn: Turn,
     pub(super) asked: Waiting,
     pub(super) place: Place,
+    pub(super) role: users::Role,
     pub(super) steps: Vec<Step>,
     pub(super) open: Option<StepId>,
 }
@@ -67,6 +71,10 @@ pub(super) async fn next(
         turn: claim.turn,
         asked: claim.asked,
         place: claim.place,
+        role: claim.role,
+        flow: Flow::default(),
+        planning: Planning::Off,
+        again: Vec::new(),
         cancel,
         toolbox,
         steps: claim.steps,
@@ -94,6 +102,8 @@ fn claim(tx: &Tx<'_>, session: SessionId, now: crate::types::Timestamp) -> Resul
         error: None,
         started_at: now,
         finished_at: None,
+        parked_at: None,
+        waited: 0,
     };
     turns::start(tx, &turn)?;
     inbox::set_state(tx, asked.id, State::Running, now)?;
@@ -109,10 +119,12 @@ fn claim(tx: &Tx<'_>, session: SessionId, now: crate::types::Timestamp) -> Resul
         },
     )?;
     let place = place(tx, &asked)?;
+    let role = flow::role(tx, asked.user)?;
     Ok(Some(Claim {
         turn,
         asked,
         place,
+        role,
         steps: Vec::new(),
         open: Some(open),
     }))
@@ -170,9 +182,15 @@ async fn answer(work: &mut Work) -> Result<()> {
             .await;
         }
     };
+    work.flow = context.flow.clone();
+    work.planning = plan::of(work).await?;
+    decide::ask_again(work).await?;
     let unfinished = work.unfinished_calls();
     work.act(unfinished).await?;
     loop {
+        if park::wait(work).await? == Then::Stop {
+            return Ok(());
+        }
         if work.cancel.is_cancelled() {
             return closing::cancelled(work, "").await;
         }

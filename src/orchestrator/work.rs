@@ -5,18 +5,24 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Core, closing,
+    Core, ask, closing,
     context::{self, Context},
+    flow,
+    plan::Planning,
     toolbox::Toolbox,
 };
 use crate::{
+    policy::Flow,
     providers::{About, Request},
     store::{
         Result,
+        approvals::Approval,
         inbox::Waiting,
         turns::{self, Said, Step, StepKind, Turn},
         usage::{self, Spent},
+        users::Role,
     },
+    tools::Done,
     types::{
         Place, StepId, TurnId,
         chat::{Call, Message},
@@ -32,6 +38,14 @@ pub(super) struct Work {
     pub(super) place: Place,
     pub(super) cancel: CancellationToken,
     pub(super) toolbox: Toolbox,
+    /// Role of the person whose message it is.
+    pub(super) role: Role,
+    /// What the context brings in, without this turn's steps.
+    pub(super) flow: Flow,
+    /// Whether a plan comes first.
+    pub(super) planning: Planning,
+    /// Expired questions that this turn asks again.
+    pub(super) again: Vec<Approval>,
     /// What was done so far.
     pub(super) steps: Vec<Step>,
     /// The model step that is written and waits for its answer.
@@ -55,6 +69,8 @@ impl Work {
             .filter(|s| matches!(s.kind, StepKind::Model { .. }))
             .count();
         let took = self.core.parts.clock.now().since(self.turn.started_at);
+        // Waiting for a person is not work.
+        let took = took.saturating_sub(Duration::from_micros(self.turn.waited.unsigned_abs()));
         if asked >= limits.max_steps as usize {
             Some(Limit::Steps)
         } else if took >= Duration::from_secs(limits.max_seconds) {
@@ -86,19 +102,20 @@ impl Work {
     pub(super) fn request(&self, context: &Context, last: Option<Limit>) -> Request {
         let mut messages = context.past.clone();
         messages.extend(context::said_in(&self.steps));
-        if let Some(limit) = last {
-            messages.push(Message::User {
-                text: closing::last_word(limit),
-                images: Vec::new(),
-            });
-        }
+        let word = last
+            .map(closing::last_word)
+            .or_else(|| self.planning.word());
+        messages.extend(word.map(|text| Message::User {
+            text,
+            images: Vec::new(),
+        }));
         Request {
             system: context.system.clone(),
             messages,
             tools: if last.is_some() {
                 Vec::new()
             } else {
-                self.toolbox.specs(self.by_command())
+                self.planning.tools(&self.toolbox, self.by_command())
             },
             max_output_tokens: self.core.parts.live().turns.max_output_tokens,
             model: None,
@@ -163,44 +180,42 @@ impl Work {
         let spent = self.spent(id, &said, about);
         self.steps.push(self.said_step(id, &said));
         let first = self.next_ordinal();
-        let calls: Vec<(StepId, Call)> = said
-            .calls
-            .iter()
-            .map(|call| (StepId::new(), call.clone()))
-            .collect();
-        let (turn, session) = (self.turn.id, self.turn.session);
-        let now = self.core.parts.clock.now();
-        let begun = calls.clone();
+        let calls = said.calls.iter().map(|call| (StepId::new(), call.clone()));
+        let begun = ask::begin(self, (calls.collect(), first), about.offline).await?;
+        let (turn, now) = (self.turn.clone(), self.core.parts.clock.now());
+        let written = Arc::clone(&begun);
         self.core
             .parts
             .store
             .write(move |tx| {
                 turns::finish_model(tx, id, &said, now)?;
                 usage::insert(tx, &spent, now)?;
-                for ((step, call), ordinal) in begun.iter().zip(first..) {
-                    turns::start_tool(tx, turn, (*step, ordinal), call, now)?;
-                    tx.show(session, tool_started(turn, call))?;
-                }
-                Ok(())
+                written.iter().try_for_each(|one| one.write(tx, &turn, now))
             })
             .await?;
-        for ((step, call), ordinal) in calls.iter().zip(first..) {
-            let kind = StepKind::Tool {
-                call: call.clone(),
-                output: String::new(),
-                detail: serde_json::Value::Null,
-            };
-            self.steps.push(Step {
-                id: *step,
-                ordinal,
-                kind,
-                status: CallStatus::Running,
-                started_at: now,
-                first_token_at: None,
-                finished_at: None,
-            });
+        self.core.asked.notify_one();
+        self.steps.extend(begun.iter().map(|one| one.step(now)));
+        let run = begun.iter().filter(|one| one.runs());
+        Ok(run.map(|one| (one.id, one.call.clone())).collect())
+    }
+
+    /// What is in the context now, this turn's results included.
+    pub(super) fn flow_now(&self) -> Flow {
+        let mut flow = self.flow.clone();
+        flow.take_in(flow::of_steps(&self.steps));
+        flow
+    }
+
+    /// Takes in the result of a call.
+    pub(super) fn take_result(&mut self, id: StepId, done: Done) {
+        let Some(step) = self.steps.iter_mut().find(|s| s.id == id) else {
+            return;
+        };
+        step.status = done.status;
+        if let StepKind::Tool { output, detail, .. } = &mut step.kind {
+            *output = done.text;
+            *detail = done.detail;
         }
-        Ok(calls)
     }
 
     /// Calls that began before a restart and may run again.
@@ -224,14 +239,7 @@ impl Work {
         }
         let finished = self.toolbox.run(self, calls).await?;
         for (id, done) in finished {
-            let Some(step) = self.steps.iter_mut().find(|s| s.id == id) else {
-                continue;
-            };
-            step.status = done.status;
-            if let StepKind::Tool { output, detail, .. } = &mut step.kind {
-                *output = done.text;
-                *detail = done.detail;
-            }
+            self.take_result(id, done);
         }
         Ok(())
     }

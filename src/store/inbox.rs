@@ -78,6 +78,8 @@ pub struct Waiting {
     pub text: String,
     /// A model named for it.
     pub model: Option<String>,
+    /// Whether a plan is wanted first.
+    pub plan: bool,
     /// When it was accepted.
     pub received_at: Timestamp,
 }
@@ -96,6 +98,7 @@ fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
         external_id: row.get("external_id")?,
         text: row.get("text")?,
         model: row.get("model")?,
+        plan: row.get("plan")?,
         received_at: row.get("received_at")?,
     })
 }
@@ -139,8 +142,8 @@ fn insert(
     now: Timestamp,
 ) -> Result<()> {
     let sql = "INSERT INTO inbox (id, connector, account, chat, external_id, external_user,
-                                  session_id, user_id, text, model, state, received_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', ?11)";
+                                  session_id, user_id, text, model, plan, state, received_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'pending', ?12)";
     tx.prepare_cached(sql)?.execute(params![
         id,
         message.from.connector,
@@ -152,6 +155,7 @@ fn insert(
         user,
         message.text,
         message.model,
+        message.plan,
         now
     ])?;
     Ok(())

@@ -26,7 +26,8 @@ macro_rules! migration {
 }
 
 /// Every migration, in order.
-pub(super) const MIGRATIONS: &[Migration] = &[migration!(1, "0001_core")];
+pub(super) const MIGRATIONS: &[Migration] =
+    &[migration!(1, "0001_core"), migration!(2, "0002_approvals")];
 
 /// The version that this binary writes.
 pub(super) fn latest() -> i64 {

@@ -14,6 +14,7 @@
 )]
 #![expect(unreachable_pub, reason = "helpers of tests are seen by tests alone")]
 
+mod approvals;
 mod chat;
 mod cli;
 mod config;

@@ -1,0 +1,507 @@
+//! Deciding questions, from whichever door and process; taking them back; asking them again.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Orchestrator, ask, inbox::write as accept, plan, work::Work};
+use crate::{
+    policy::{Why, pattern::Pattern},
+    providers::About,
+    store::{
+        Result, StoreError, Tx,
+        approvals::{self, Approval, Kind, Ruling, State, Who},
+        audit,
+        grants::{self, Grant},
+        inbox,
+        turns::{self, Said, StepKind, Turn},
+        users::Role,
+    },
+    types::{
+        ApprovalId, GrantId, Inbound, StepId, Timestamp, TurnId, UserId,
+        chat::{Call, Usage},
+        frame::{Body, CallStatus},
+        money::Price,
+    },
+};
+
+/// What a person says to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Choice {
+    /// This call, now.
+    Once,
+    /// Calls like this one, in this conversation.
+    Session,
+    /// Calls like this one, until the grant expires or is revoked.
+    Always,
+    /// It is not done.
+    Deny,
+}
+
+impl Choice {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Once => "once",
+            Self::Session => "session",
+            Self::Always => "always",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// Who decides.
+#[derive(Debug, Clone)]
+pub struct Decider {
+    /// Their account.
+    pub user: UserId,
+    /// Their name.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+    /// Through which door: `web` or `cli`.
+    pub via: String,
+}
+
+impl Decider {
+    /// Passes if they may decide a question.
+    fn may(&self, question: &Approval) -> std::result::Result<(), DecideError> {
+        let theirs = self.role >= Role::Member
+            && (self.user == question.user_id || self.user == question.person_id);
+        match (self.role, question.who) {
+            (Role::Owner, _) => Ok(()),
+            (_, Who::Asker) if theirs => Ok(()),
+            _ if theirs => Err(DecideError::NotYours),
+            _ => Err(DecideError::Unknown),
+        }
+    }
+}
+
+/// A decision.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// The question.
+    pub id: ApprovalId,
+    /// What is said to it.
+    pub choice: Choice,
+    /// Of a plan: numbers of the steps that may be done, from 1; none for all.
+    pub steps: Option<Vec<usize>>,
+    /// Why, for the model.
+    pub reason: Option<String>,
+}
+
+/// Why a decision does not count.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideError {
+    /// There is none, or the caller may not see it.
+    #[error("there is no such approval")]
+    Unknown,
+    /// Somebody else decides.
+    #[error("only the owner decides about this")]
+    NotYours,
+    /// It was decided, has expired or was taken back.
+    #[error("{0}")]
+    Settled(String, Box<Approval>),
+    /// The decision makes no sense for this question.
+    #[error("{0}")]
+    Invalid(String),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+type Outcome<T> = std::result::Result<T, DecideError>;
+
+impl Orchestrator {
+    /// Decides a question; its turn goes on at once. Answers the question as it stands then.
+    pub async fn decide(&self, decision: Decision, by: Decider) -> Outcome<Approval> {
+        let days = self.core.parts.live().approvals.grant_days;
+        let now = self.core.parts.clock.now();
+        let write = self.core.parts.store.write(move |tx| {
+            let question = approvals::get(tx, decision.id)?;
+            match rule(question, &decision, &by) {
+                Err(error) => Ok(Err(error)),
+                Ok((question, ruling)) => {
+                    settle(tx, &question, &ruling, now)?;
+                    let mut woken = vec![question.session_id];
+                    if let Some(until) = lasting(decision.choice, days, now) {
+                        woken.extend(give(tx, &question, (&ruling, until), now)?);
+                    }
+                    Ok(Ok((approvals::get(tx, question.id)?, woken)))
+                }
+            }
+        });
+        let (question, woken) = write.await??;
+        for session in woken {
+            self.wake(session).await;
+        }
+        question.ok_or(DecideError::Unknown)
+    }
+
+    /// Asks an expired question again, as a new turn of its conversation.
+    pub async fn reopen(&self, id: ApprovalId, by: Decider) -> Outcome<Approval> {
+        let now = self.core.parts.clock.now();
+        let write = self.core.parts.store.write(move |tx| {
+            let Some(question) = approvals::get(tx, id)? else {
+                return Ok(Err(DecideError::Unknown));
+            };
+            if let Err(error) = by.may(&question) {
+                return Ok(Err(error));
+            }
+            if question.state != State::Expired || question.reopened_by.is_some() {
+                let text = match question.reopened_by {
+                    Some(_) => "it was asked again already".to_owned(),
+                    None => format!("it is {}, not expired", question.state.as_str()),
+                };
+                return Ok(Err(DecideError::Settled(text, Box::new(question))));
+            }
+            ask_in_new_turn(tx, &question, now)?;
+            audit::append(
+                tx,
+                &entry("approval.reopen", &question, (&by.name, &by.via), now),
+            )?;
+            Ok(Ok(approvals::get(tx, id)?))
+        });
+        let question = write.await??.ok_or(DecideError::Unknown)?;
+        self.wake(question.session_id).await;
+        Ok(question)
+    }
+
+    /// Stops a turn that waits for a person. `false` if it does not.
+    pub async fn cancel_parked(&self, id: TurnId) -> Result<bool> {
+        let now = self.core.parts.clock.now();
+        let write = self.core.parts.store.write(move |tx| {
+            let turn =
+                turns::get(tx, id)?.filter(|t| t.state == "running" && t.parked_at.is_some());
+            if let Some(turn) = &turn {
+                withdraw(tx, turn.id, now)?;
+            }
+            Ok(turn.map(|turn| turn.session))
+        });
+        let session = write.await?;
+        if let Some(session) = session {
+            self.wake(session).await;
+        }
+        Ok(session.is_some())
+    }
+
+    /// Takes a grant back.
+    pub async fn revoke(&self, id: GrantId, by: Decider) -> Result<Option<Grant>> {
+        let now = self.core.parts.clock.now();
+        let write = self.core.parts.store.write(move |tx| {
+            let gone = grants::revoke(tx, id, now)?;
+            if let Some(grant) = &gone {
+                let entry = audit::Entry {
+                    at: now,
+                    actor: by.name,
+                    action: "grant.revoke".to_owned(),
+                    object: grant.id.to_string(),
+                    detail: json!({ "tool": grant.tool, "pattern": grant.pattern, "via": by.via }),
+                };
+                audit::append(tx, &entry)?;
+            }
+            Ok(gone)
+        });
+        write.await
+    }
+}
+
+/// The ruling that a decision makes, if it may.
+fn rule(
+    question: Option<Approval>,
+    decision: &Decision,
+    by: &Decider,
+) -> Outcome<(Approval, Ruling)> {
+    let question = question.ok_or(DecideError::Unknown)?;
+    by.may(&question)?;
+    if question.state != State::Pending {
+        let who = question.decided_by.as_deref().unwrap_or("nexflow");
+        let text = format!(
+            "this was settled already: {} by {who}",
+            question.state.as_str()
+        );
+        return Err(DecideError::Settled(text, Box::new(question)));
+    }
+    let lasts = matches!(decision.choice, Choice::Session | Choice::Always);
+    if lasts && question.pattern.is_none() {
+        let text = "this can be approved once or denied".to_owned();
+        return Err(DecideError::Invalid(text));
+    }
+    let steps = match (&decision.steps, question.kind) {
+        (None, _) => None,
+        (Some(wanted), Kind::Plan) => {
+            Some(plan::numbers(&question, wanted).map_err(DecideError::Invalid)?)
+        }
+        (Some(_), Kind::Call) => {
+            let text = "`steps` are for plans".to_owned();
+            return Err(DecideError::Invalid(text));
+        }
+    };
+    let reason = decision.reason.as_deref().map(str::trim);
+    let ruling = Ruling {
+        state: if decision.choice == Choice::Deny {
+            State::Denied
+        } else {
+            State::Approved
+        },
+        decision: Some(decision.choice.as_str().to_owned()),
+        steps,
+        note: reason.filter(|text| !text.is_empty()).map(str::to_owned),
+        by: by.name.clone(),
+        via: by.via.clone(),
+    };
+    Ok((question, ruling))
+}
+
+/// Until when a lasting choice lasts; none for one that does not.
+fn lasting(choice: Choice, days: u64, now: Timestamp) -> Option<Option<Timestamp>> {
+    let length = std::time::Duration::from_secs(days.saturating_mul(86_400));
+    match choice {
+        Choice::Session => Some(None),
+        Choice::Always => Some(Some(now.plus(length))),
+        Choice::Once | Choice::Deny => None,
+    }
+}
+
+/// Gives the grant, and settles what else it covers. Answers the conversations that go on by it.
+fn give(
+    tx: &Tx<'_>,
+    question: &Approval,
+    (ruling, until): (&Ruling, Option<Timestamp>),
+    now: Timestamp,
+) -> Result<Vec<crate::types::SessionId>> {
+    let Some(pattern) = question.pattern.clone() else {
+        return Ok(Vec::new());
+    };
+    let session = until.is_none().then_some(question.session_id);
+    let grant = Grant {
+        id: GrantId::new(),
+        session_id: session,
+        person_id: question.person_id,
+        tool: question.tool.clone(),
+        hash: question.hash.clone(),
+        pattern: pattern.clone(),
+        gated: question.gated,
+        approval_id: Some(question.id),
+        made_by: ruling.by.clone(),
+        created_at: now,
+        expires_at: until,
+        used: 0,
+        used_at: None,
+    };
+    grants::insert(tx, &grant)?;
+    let mut made = entry("grant.make", question, (&ruling.by, &ruling.via), now);
+    made.object = grant.id.to_string();
+    made.detail = json!({ "tool": grant.tool, "pattern": pattern, "session_id": session,
+                          "expires_at": until, "gated": grant.gated, "via": ruling.via });
+    audit::append(tx, &made)?;
+    let mut woken = Vec::new();
+    let covers = Pattern::read(&pattern);
+    for other in approvals::alike(tx, question)? {
+        let here = session.is_none_or(|session| session == other.session_id);
+        if here
+            && covers
+                .as_ref()
+                .is_some_and(|pattern| pattern.fits(&other.args))
+        {
+            settle(tx, &other, ruling, now)?;
+            woken.push(other.session_id);
+        }
+    }
+    Ok(woken)
+}
+
+/// Writes a ruling and shows it. `false` if the question was settled already.
+pub(super) fn settle(
+    tx: &Tx<'_>,
+    question: &Approval,
+    ruling: &Ruling,
+    now: Timestamp,
+) -> Result<bool> {
+    if !approvals::settle(tx, question.id, ruling, now)? {
+        return Ok(false);
+    }
+    let action = format!("approval.{}", ruling.state.as_str());
+    let mut settled = entry(&action, question, (&ruling.by, &ruling.via), now);
+    if let Some(detail) = settled.detail.as_object_mut() {
+        detail.insert("decision".to_owned(), json!(ruling.decision));
+        detail.insert("note".to_owned(), json!(ruling.note));
+    }
+    audit::append(tx, &settled)?;
+    let resolved = Body::ApprovalResolved {
+        turn_id: question.turn_id,
+        call_id: question.call_id.clone(),
+        approval_id: question.id,
+        state: ruling.state.as_str().to_owned(),
+        decision: ruling.decision.clone(),
+        note: ruling.note.clone(),
+        by: ruling.by.clone(),
+        via: ruling.via.clone(),
+        at: now,
+    };
+    tx.show(question.session_id, resolved)?;
+    Ok(true)
+}
+
+/// Takes back what a turn still asks.
+pub(super) fn withdraw(tx: &Tx<'_>, turn: TurnId, now: Timestamp) -> Result<()> {
+    let ruling = Ruling {
+        state: State::Cancelled,
+        decision: None,
+        steps: None,
+        note: Some("the turn was stopped".to_owned()),
+        by: "nexflow".to_owned(),
+        via: "turn".to_owned(),
+    };
+    let all = approvals::of_turn(tx, turn)?;
+    for question in all.iter().filter(|q| q.state == State::Pending) {
+        settle(tx, question, &ruling, now)?;
+    }
+    Ok(())
+}
+
+/// Shows the question of a step again, to observers that begin anew with the turn.
+pub(super) fn show_again(tx: &Tx<'_>, turn: &Turn, step: StepId) -> Result<()> {
+    let all = approvals::of_turn(tx, turn.id)?;
+    let pending = all
+        .iter()
+        .find(|q| q.step_id == step && q.state == State::Pending);
+    match pending {
+        Some(question) => tx.show(turn.session, ask::requested(question)),
+        None => Ok(()),
+    }
+}
+
+/// The question of a turn that expired last.
+pub(super) async fn newest_expired(work: &Work) -> Result<Option<ApprovalId>> {
+    let turn = work.turn.id;
+    let store = &work.core.parts.store;
+    let all = store.read(move |c| approvals::of_turn(c, turn)).await?;
+    Ok(all
+        .iter()
+        .rfind(|q| q.state == State::Expired)
+        .map(|q| q.id))
+}
+
+fn entry(
+    action: &str,
+    question: &Approval,
+    (by, via): (&str, &str),
+    at: Timestamp,
+) -> audit::Entry {
+    audit::Entry {
+        at,
+        actor: by.to_owned(),
+        action: action.to_owned(),
+        object: question.id.to_string(),
+        detail: json!({ "tool": question.tool, "args": question.args, "turn_id": question.turn_id,
+                        "session_id": question.session_id, "via": via }),
+    }
+}
+
+/// The external id of a message that asks again begins with this.
+const AGAIN: &str = "reopen:";
+
+/// A message that has the expired calls of a turn made again.
+fn ask_in_new_turn(tx: &Tx<'_>, question: &Approval, now: Timestamp) -> Result<()> {
+    let Some(turn) = turns::get(tx, question.turn_id)? else {
+        return Ok(());
+    };
+    let asked = inbox::get(tx, turn.message)?;
+    let message = Inbound {
+        from: turn.reply_to,
+        external_id: format!("{AGAIN}{}", question.id),
+        user: asked
+            .as_ref()
+            .map(|a| a.external_user.clone())
+            .unwrap_or_default(),
+        person: Some(question.user_id),
+        text: format!("Ask me again: {}", question.summary),
+        attachments: Vec::new(),
+        session: Some(question.session_id),
+        model: asked.as_ref().and_then(|a| a.model.clone()),
+        plan: question.kind == Kind::Plan,
+        cursor: None,
+    };
+    if let Ok(accepted) = accept(tx, &message, now)? {
+        let (id, _) = accepted.ids();
+        let late = approvals::of_turn(tx, question.turn_id)?;
+        for one in late.iter().filter(|q| q.state == State::Expired) {
+            approvals::reopen(tx, one.id, id)?;
+        }
+    }
+    Ok(())
+}
+
+/// A turn that answers such a message begins with its calls.
+pub(super) async fn ask_again(work: &mut Work) -> Result<()> {
+    if !work.asked.external_id.starts_with(AGAIN) {
+        return Ok(());
+    }
+    let id = work.asked.id;
+    let store = &work.core.parts.store;
+    let again = store.read(move |c| approvals::reopened_by(c, id)).await?;
+    let begun = |step: &turns::Step| {
+        matches!(step.kind, StepKind::Model { .. }) && step.status == CallStatus::Ok
+    };
+    if again.is_empty() || work.steps.iter().any(begun) {
+        return Ok(());
+    }
+    let call = |q: &Approval| Call {
+        id: q.call_id.clone(),
+        tool: q.tool.clone(),
+        args: q.args.clone(),
+    };
+    let said = Said {
+        name: "nexflow/reopened".to_owned(),
+        text: String::new(),
+        calls: again.iter().map(call).collect(),
+        usage: Usage::default(),
+        first_token_at: None,
+    };
+    let about = About {
+        name: "nexflow".to_owned(),
+        model: "reopened".to_owned(),
+        context_tokens: 0,
+        images: false,
+        offline: true,
+        price: Some(Price::FREE),
+    };
+    work.again = again;
+    work.open_step().await?;
+    let run = work.record(said, &about).await?;
+    work.again.clear();
+    work.act(run).await
+}
+
+impl Work {
+    /// Why a call is asked about although it would be allowed now: it was asked about before, and nobody
+    /// has said yes.
+    pub(super) fn asks_again(&self, call: &Call) -> Option<Why> {
+        let same = |q: &&Approval| q.tool == call.tool && q.args == call.args;
+        let question = self.again.iter().find(same)?;
+        Some(Why {
+            reason: question.reason.clone(),
+            source: question.source.clone(),
+            gated: question.gated,
+            who: question.who,
+        })
+    }
+
+    /// Whether this turn asks expired questions again.
+    pub(super) fn asks_again_at_all(&self) -> bool {
+        !self.again.is_empty()
+    }
+}
+
+/// What a list of questions shows of one, with how its turn stands.
+pub fn shown(question: &Approval, turn: Option<&Turn>) -> Value {
+    let mut shown = serde_json::to_value(question).unwrap_or_default();
+    if let (Some(shown), Some(turn)) = (shown.as_object_mut(), turn) {
+        let state = match turn.parked_at {
+            Some(_) if turn.state == "running" => "parked",
+            _ => turn.state.as_str(),
+        };
+        shown.insert("turn_state".to_owned(), state.into());
+    }
+    shown
+}
