@@ -106,14 +106,22 @@ async fn speak(setup: &Setup, command: Command) -> Result<()> {
         Command::Status { json } => status::run(setup, json).await,
         Command::Doctor { json } => doctor::run(setup, json).await,
         Command::Trace { message_id, json } => trace::run(setup, &message_id, json).await,
+        Command::Usage(args) => usage::run(setup, args).await,
+        Command::Bench { name } => crate::bench::run(name.as_deref()).await,
+        Command::Run => run::run(setup).await,
+        command => keep(setup, command).await,
+    }
+}
+
+/// Commands about what the agent keeps.
+async fn keep(setup: &Setup, command: Command) -> Result<()> {
+    match command {
         Command::Session(command) => session::run(setup, command).await,
         Command::Skill(command) => skill::run(setup, command).await,
         Command::Schedule(command) => schedule::run(setup, command).await,
         Command::Approval(command) => approval::run(setup, command).await,
         Command::Memory(command) => memory::run(setup, command).await,
         Command::Token(command) => token::run(setup, command).await,
-        Command::Usage(args) => usage::run(setup, args).await,
-        Command::Bench { name } => crate::bench::run(name.as_deref()).await,
         _ => run::run(setup).await,
     }
 }

@@ -113,8 +113,8 @@ pub trait Tool: Send + Sync + 'static {
     fn effects(&self) -> Effects;
 
     /// Hash of its content, where that can change while the daemon runs; an approval is bound to it.
-    fn hash(&self) -> &str {
-        ""
+    fn hash(&self) -> String {
+        String::new()
     }
 
     /// Whether a person is to be asked before each run.

@@ -182,9 +182,10 @@ pub(super) async fn revoke(
         .read(move |c| grants::list(c, person, now))
         .await?;
     let theirs = held.iter().any(|grant: &Grant| grant.id == id);
-    let gone = match theirs {
-        true => app.agent.revoke(id, decider(&caller)).await?,
-        false => None,
+    let gone = if theirs {
+        app.agent.revoke(id, decider(&caller)).await?
+    } else {
+        None
     };
     match gone {
         Some(_) => Ok(StatusCode::NO_CONTENT),

@@ -110,7 +110,7 @@ impl Known {
             tool: &call.tool,
             args: &call.args,
             effects: tool.effects(),
-            hash: tool.hash(),
+            hash: &tool.hash(),
             confirm: tool.confirm(),
             channel: &work.turn.reply_to.connector,
             role: work.role,
@@ -134,8 +134,8 @@ async fn question(work: &Work, (id, call): (StepId, &Call), tool: &dyn Tool, why
     let command = call.args.get("command").and_then(Value::as_str);
     let diff = difference(work, call).await;
     Approval {
-        hash: tool.hash().to_owned(),
-        fingerprint: fingerprint::of(&call.tool, &call.args, tool.hash(), work.turn.session),
+        hash: tool.hash(),
+        fingerprint: fingerprint::of(&call.tool, &call.args, &tool.hash(), work.turn.session),
         effects: tool.effects(),
         summary: words::summary(&call.tool, &call.args),
         command: command.map(str::to_owned),

@@ -3,7 +3,12 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Orchestrator, ask, inbox::write as accept, plan, work::Work};
+use super::{
+    Orchestrator, ask,
+    inbox::write as accept,
+    plan,
+    work::{Work, tool_started},
+};
 use crate::{
     policy::{Why, pattern::Pattern},
     providers::About,
@@ -123,8 +128,8 @@ impl Orchestrator {
                 Ok((question, ruling)) => {
                     settle(tx, &question, &ruling, now)?;
                     let mut woken = vec![question.session_id];
-                    if let Some(until) = lasting(decision.choice, days, now) {
-                        woken.extend(give(tx, &question, (&ruling, until), now)?);
+                    if let Some(days) = lasting(decision.choice, days) {
+                        woken.extend(give(tx, &question, (&ruling, days), now)?);
                     }
                     Ok(Ok((approvals::get(tx, question.id)?, woken)))
                 }
@@ -252,12 +257,11 @@ fn rule(
     Ok((question, ruling))
 }
 
-/// Until when a lasting choice lasts; none for one that does not.
-fn lasting(choice: Choice, days: u64, now: Timestamp) -> Option<Option<Timestamp>> {
-    let length = std::time::Duration::from_secs(days.saturating_mul(86_400));
+/// Whether a choice lasts, and for how many days; 0 for as long as the conversation.
+fn lasting(choice: Choice, days: u64) -> Option<u64> {
     match choice {
-        Choice::Session => Some(None),
-        Choice::Always => Some(Some(now.plus(length))),
+        Choice::Session => Some(0),
+        Choice::Always => Some(days.max(1)),
         Choice::Once | Choice::Deny => None,
     }
 }
@@ -266,12 +270,14 @@ fn lasting(choice: Choice, days: u64, now: Timestamp) -> Option<Option<Timestamp
 fn give(
     tx: &Tx<'_>,
     question: &Approval,
-    (ruling, until): (&Ruling, Option<Timestamp>),
+    (ruling, days): (&Ruling, u64),
     now: Timestamp,
 ) -> Result<Vec<crate::types::SessionId>> {
     let Some(pattern) = question.pattern.clone() else {
         return Ok(Vec::new());
     };
+    let length = std::time::Duration::from_secs(days.saturating_mul(86_400));
+    let until = (days > 0).then(|| now.plus(length));
     let session = until.is_none().then_some(question.session_id);
     let grant = Grant {
         id: GrantId::new(),
@@ -360,7 +366,8 @@ pub(super) fn withdraw(tx: &Tx<'_>, turn: TurnId, now: Timestamp) -> Result<()> 
 }
 
 /// Shows the question of a step again, to observers that begin anew with the turn.
-pub(super) fn show_again(tx: &Tx<'_>, turn: &Turn, step: StepId) -> Result<()> {
+pub(super) fn show_again(tx: &Tx<'_>, turn: &Turn, (step, call): (StepId, &Call)) -> Result<()> {
+    tx.show(turn.session, tool_started(turn.id, call))?;
     let all = approvals::of_turn(tx, turn.id)?;
     let pending = all
         .iter()

@@ -167,7 +167,7 @@ async fn approved(
         return Ok(false);
     }
     let tool = work.toolbox.get(&call.tool);
-    let Some(hash) = tool.map(|tool| tool.hash().to_owned()) else {
+    let Some(hash) = tool.map(|tool| tool.hash()) else {
         void(work, question).await?;
         refuse(work, (id, call), CHANGED).await?;
         return Ok(false);

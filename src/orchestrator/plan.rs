@@ -97,10 +97,9 @@ pub(super) fn weigh(work: &Work, (id, call): (StepId, &Call), offline: bool) -> 
         }
         _ => return None,
     }
-    let all = match steps(&call.args) {
-        Ok(all) => all,
+    let Ok(all) = steps(&call.args) else {
         // The tool says what is wrong.
-        Err(_) => return Some(Weighed::Run(None)),
+        return Some(Weighed::Run(None));
     };
     let why = Why {
         reason: "a plan is wanted before anything is done".to_owned(),

@@ -55,6 +55,9 @@ pub(super) fn claim(
                 step.status = CallStatus::Interrupted;
             }
             StepKind::Model { .. } => {}
+            StepKind::Tool { call, .. } if step.status == CallStatus::Waiting => {
+                decide::show_again(tx, &turn, (step.id, call))?;
+            }
             StepKind::Tool {
                 call,
                 output,
@@ -62,11 +65,6 @@ pub(super) fn claim(
                 ..
             } => {
                 tx.show(session, tool_started(turn_id, call))?;
-                if step.status == CallStatus::Waiting {
-                    decide::show_again(tx, &turn, step.id)?;
-                    steps.push(step);
-                    continue;
-                }
                 if step.status == CallStatus::Running && !may_run_again.contains(&call.tool) {
                     turns::end_step(tx, step.id, CallStatus::Interrupted, UNKNOWN, now)?;
                     step.status = CallStatus::Interrupted;

@@ -167,6 +167,15 @@ async fn stopped(stop: &CancellationToken) {
     tokio::time::sleep(Duration::from_secs(3)).await;
 }
 
+/// Goes on with what a turn has begun already.
+async fn take_up(work: &mut Work, context: &context::Context) -> Result<()> {
+    work.flow = context.flow.clone();
+    work.planning = plan::of(work).await?;
+    decide::ask_again(work).await?;
+    let unfinished = work.unfinished_calls();
+    work.act(unfinished).await
+}
+
 async fn answer(work: &mut Work) -> Result<()> {
     let context = match context::gather(work).await {
         Ok(context) => context,
@@ -182,11 +191,7 @@ async fn answer(work: &mut Work) -> Result<()> {
             .await;
         }
     };
-    work.flow = context.flow.clone();
-    work.planning = plan::of(work).await?;
-    decide::ask_again(work).await?;
-    let unfinished = work.unfinished_calls();
-    work.act(unfinished).await?;
+    take_up(work, &context).await?;
     loop {
         if park::wait(work).await? == Then::Stop {
             return Ok(());

@@ -175,13 +175,12 @@ pub(super) fn parse(text: &str) -> Option<Vec<String>> {
     for c in text.trim().chars() {
         match (quote, c) {
             (Some(open), c) if c == open => quote = None,
-            (Some(_), c) => word.get_or_insert_default().push(c),
             (None, '\'' | '"') => {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
             (None, ' ' | '\t') => words.extend(word.take()),
-            (None, c) => word.get_or_insert_default().push(c),
+            (_, c) => word.get_or_insert_default().push(c),
         }
     }
     words.extend(word);
@@ -197,8 +196,8 @@ pub(super) fn beginning(text: &str) -> Option<Vec<String>> {
     // A program of the workspace may be another one tomorrow.
     let version = |c: char| c.is_ascii_digit() || c == '.' || c == '-';
     let family = program.trim_end_matches(version);
-    let named = |known: &&str| *known == program || *known == family;
-    if program.contains('/') || EXACT.iter().any(|known| named(&known)) {
+    let named = |known: &str| known == program || known == family;
+    if program.contains('/') || EXACT.iter().any(|known| named(known)) {
         return None;
     }
     match WITH_ACTIONS.iter().find(|(known, _)| known == program) {

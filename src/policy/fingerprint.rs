@@ -9,7 +9,9 @@ use crate::types::SessionId;
 pub fn of(tool: &str, args: &Value, hash: &str, session: SessionId) -> String {
     let whole = Value::from(vec![tool, &canonical(args), hash, &session.to_string()]);
     let digest = Sha256::digest(whole.to_string().as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    digest
+        .iter()
+        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// The same text for the same value, however its keys are ordered.

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_on_what_the_call_does() {
+    fn commands_are_alike_by_their_program() {
         let command = |text: &str| json!({ "command": text });
         assert!(fits(
             "shell-run",
@@ -175,7 +175,10 @@ mod tests {
             &command("ls | wc"),
             &command("ls | wc -l")
         ));
+    }
 
+    #[test]
+    fn requests_are_alike_by_method_and_host() {
         let url = |url: &str| json!({ "url": url });
         assert!(fits(
             "http-request",
@@ -196,7 +199,10 @@ mod tests {
         }
         let post = json!({ "url": "https://a.example/x", "method": "POST" });
         assert!(!fits("http-request", &url("https://a.example/x"), &post));
+    }
 
+    #[test]
+    fn files_are_alike_by_their_folder_and_other_calls_by_everything() {
         let path = |path: &str| json!({ "path": path, "content": "any" });
         assert!(fits(
             "file-write",

@@ -217,9 +217,9 @@ fn grants_stop_questions_of_their_pattern_only() {
     let with = |grants: Vec<Grant>, text: &str, flow: Flow| {
         let args = json!({ "command": text });
         Given {
-            grants,
             args,
             flow,
+            grants,
             ..Given::default()
         }
         .decide(&ask)

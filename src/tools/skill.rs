@@ -67,8 +67,8 @@ impl Tool for SkillTool {
         effects(&self.skill)
     }
 
-    fn hash(&self) -> &str {
-        &self.skill.hash
+    fn hash(&self) -> String {
+        self.skill.hash.clone()
     }
 
     fn confirm(&self) -> bool {
