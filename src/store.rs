@@ -14,6 +14,7 @@ pub mod memories;
 pub mod messages;
 mod migrate;
 pub mod outbox;
+pub mod parking;
 pub mod schedules;
 pub mod sessions;
 pub mod settings;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines, Stdin
 use super::{
     Setup, approval, ask,
     client::{self, Client, path},
-    out::{self, clean, field, line},
+    out::{self, clean, field, items, line},
     trouble::Trouble,
 };
 use view::{End, View};
@@ -111,10 +111,14 @@ impl Talk<'_> {
 
     /// The answer as JSON, when it is there.
     async fn whole(&self, text: &str) -> Result<()> {
-        let answer = self
+        let mut answer = self
             .client
             .post("/api/v1/chat", &self.body(text, false))
             .await?;
+        if let Some(asked) = answer.get("approval").filter(|a| a.is_object()) {
+            self.decide(asked).await?;
+            answer = self.decided(&answer).await?;
+        }
         out::json(&answer)?;
         match answer.get("error") {
             None | Some(Value::Null) => Ok(()),
@@ -162,6 +166,35 @@ impl Talk<'_> {
                 End::Done => return Ok(()),
                 End::Failed(text) => return Err(Trouble::new(text).into()),
             }
+        }
+    }
+
+    /// The answer of a turn that had asked something, and may ask more.
+    async fn decided(&self, asked: &Value) -> Result<Value> {
+        let (turn, session) = (field(asked, "turn_id"), field(asked, "session_id"));
+        let waiting = path(
+            &["approvals"],
+            &[("session_id", session), ("state", "pending")],
+        )?;
+        let said = path(&["sessions", session, "messages"], &[("limit", "4")])?;
+        loop {
+            for one in items(&self.client.get(&waiting).await?, "approvals") {
+                if field(one, "turn_id") == turn {
+                    self.decide(one).await?;
+                }
+            }
+            let messages = self.client.get(&said).await?;
+            let answer = items(&messages, "messages")
+                .iter()
+                .find(|m| field(m, "role") == "assistant" && field(m, "turn_id") == turn);
+            if let Some(answer) = answer {
+                return Ok(json!({
+                    "session_id": session, "message_id": asked.get("message_id"), "turn_id": turn,
+                    "reply": answer.get("text"), "status": answer.get("status"),
+                    "tool_calls": answer.get("tool_calls"),
+                }));
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
     store::{
         Result, Tx,
         approvals::{self, Approval, Kind, State},
-        audit, grants,
+        audit, grants, parking,
         turns::{self, Step, StepKind, Turn},
     },
     tools::{Tool, skill::workspace},
@@ -282,7 +282,7 @@ pub(super) fn settle(
             refuse(tx, turn, (id, call), (&refusal(reason), now))
         }
         Weighed::Ask(question) => {
-            turns::set_waiting(tx, id, true, now)?;
+            parking::set_waiting(tx, id, true, now)?;
             approvals::insert(tx, question)?;
             let mut asked = entry("approval.ask", call, &question.reason, now);
             asked.object = question.id.to_string();
@@ -300,7 +300,7 @@ pub(super) fn refuse(
     (text, now): (&str, Timestamp),
 ) -> Result<()> {
     let detail = json!({ "error": text });
-    turns::set_waiting(tx, id, false, now)?;
+    parking::set_waiting(tx, id, false, now)?;
     turns::finish_tool(tx, id, (CallStatus::Refused, text, &detail), now)?;
     let finished = Body::ToolFinished {
         turn_id: turn.id,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::{
     ask::{self, Known, Weighed},
-    closing, decide, flow, plan,
+    closing, flow, plan, reopen,
     turn::{Claim, place},
     work::Work,
 };
@@ -15,10 +15,11 @@ use crate::{
         Result, Tx,
         approvals::{self, Approval, Kind, State},
         inbox::Waiting,
+        parking,
         turns::{self, Step, StepKind, Turn},
     },
     tools::Done,
-    types::{StepId, Timestamp, chat::Call, frame::CallStatus},
+    types::{StepId, Timestamp, chat::Call, effect::Provenance, frame::CallStatus},
 };
 
 /// Whether a turn goes on.
@@ -45,7 +46,7 @@ pub(super) fn claim(
     if !decided(&questions(tx, &turn)?, &steps) {
         return Ok(None);
     }
-    turns::unpark(tx, &mut turn, now)?;
+    parking::unpark(tx, &mut turn, now)?;
     let (place, role) = (place(tx, &asked)?, flow::role(tx, asked.user)?);
     Ok(Some(Claim {
         turn,
@@ -120,7 +121,7 @@ async fn look(work: &Work) -> Result<Option<Questions>> {
         if decided(&questions, &steps) {
             return Ok(Some(questions));
         }
-        turns::park(tx, turn.id, now)?;
+        parking::park(tx, turn.id, now)?;
         Ok(None)
     });
     looked.await
@@ -152,7 +153,7 @@ async fn refuse(work: &mut Work, (id, call): (StepId, &Call), because: &str) -> 
         status: CallStatus::Refused,
         ..Done::text(text)
     };
-    work.take_result(id, done);
+    work.take_result((id, done, Provenance::Skill));
     Ok(())
 }
 
@@ -182,7 +183,7 @@ async fn approved(
     let taken = store.write(move |tx| {
         let taken = approvals::take(tx, question, now)?;
         if taken {
-            turns::set_waiting(tx, id, false, now)?;
+            parking::set_waiting(tx, id, false, now)?;
         }
         Ok(taken)
     });
@@ -220,7 +221,7 @@ async fn anew(work: &mut Work, (id, call): (StepId, &Call)) -> Result<bool> {
     let store = &work.core.parts.store;
     store
         .write(move |tx| {
-            turns::set_waiting(tx, id, !runs, now)?;
+            parking::set_waiting(tx, id, !runs, now)?;
             ask::settle(tx, &turn, (id, &given, &weighed), now)
         })
         .await?;
@@ -240,12 +241,12 @@ async fn plan_approved(
     store
         .write(move |tx| {
             approvals::take(tx, step, now)?;
-            turns::set_waiting(tx, id, false, now)
+            parking::set_waiting(tx, id, false, now)
         })
         .await?;
     let done = Done::text(plan::go_on(question));
-    super::toolbox::write(work, (id, call), &done, 0).await?;
-    work.take_result(id, done);
+    let from = super::toolbox::write(work, (id, call), &done, 0).await?;
+    work.take_result((id, done, from));
     work.planning = plan::approved_tools(question);
     Ok(())
 }
@@ -265,7 +266,7 @@ async fn expired(work: &mut Work) -> Result<()> {
         )
         .await?;
     }
-    let question = decide::newest_expired(work).await?;
+    let question = reopen::newest_expired(work).await?;
     let again = question
         .map(|id| format!(" To be asked again: `nexflow approval reopen {id}`, or the page."))
         .unwrap_or_default();

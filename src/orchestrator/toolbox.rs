@@ -14,7 +14,7 @@ use super::{Core, status, work::Work};
 use crate::{
     policy::words,
     skills::run::LiveOutput,
-    store::{Result, Tx, sessions, turns},
+    store::{Result, Tx, parking, sessions, turns},
     tools::{self, Done, Scope, Tool},
     types::{
         SessionId, StepId,
@@ -28,6 +28,9 @@ use crate::{
 
 /// A result is cut to this many bytes for the model.
 const RESULT: usize = 16_000;
+
+/// A call that ended: its result, and where that came from.
+pub(super) type Finished = (StepId, Done, Provenance);
 
 /// The tools of one turn. Cheap to clone.
 #[derive(Clone)]
@@ -100,18 +103,17 @@ impl Toolbox {
         &self,
         work: &Work,
         calls: Vec<(StepId, Call)>,
-    ) -> Result<Vec<(StepId, Done)>> {
+    ) -> Result<Vec<Finished>> {
         let side_by_side = work.core.parts.live().turns.max_parallel_tools.max(1);
         let runs = stream::iter(calls).map(|(step, call)| async move {
             let began = work.core.parts.clock.now();
             let done = self.call(work, &call).await;
             let took = work.core.parts.clock.now().since(began);
             let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            write(work, (step, &call), &done, took).await?;
-            Ok((step, done))
+            let provenance = write(work, (step, &call), &done, took).await?;
+            Ok((step, done, provenance))
         });
-        let results: Vec<Result<(StepId, Done)>> =
-            runs.buffer_unordered(side_by_side).collect().await;
+        let results: Vec<Result<Finished>> = runs.buffer_unordered(side_by_side).collect().await;
         results.into_iter().collect()
     }
 
@@ -195,7 +197,7 @@ pub(super) async fn write(
     (step, call): (StepId, &Call),
     done: &Done,
     took_ms: u64,
-) -> Result<()> {
+) -> Result<Provenance> {
     let (session, now) = (work.turn.session, work.core.parts.clock.now());
     let frame = Body::ToolFinished {
         turn_id: work.turn.id,
@@ -218,8 +220,9 @@ pub(super) async fn write(
         .store
         .write(move |tx| {
             turns::finish_tool(tx, step, (done.status, &done.text, &done.detail), now)?;
-            origin.write(tx, (session, step))?;
-            tx.show(session, frame)
+            let provenance = origin.write(tx, (session, step))?;
+            tx.show(session, frame)?;
+            Ok(provenance)
         })
         .await
 }
@@ -251,7 +254,7 @@ impl Origin {
         }
     }
 
-    fn write(&self, tx: &Tx<'_>, (session, step): (SessionId, StepId)) -> Result<()> {
+    fn write(&self, tx: &Tx<'_>, (session, step): (SessionId, StepId)) -> Result<Provenance> {
         let mut provenance = Provenance::of_result(self.effects);
         if self.on_files {
             let reads = self.effects.any(Effects::READS_PRIVATE);
@@ -262,6 +265,7 @@ impl Origin {
                 sessions::taint(tx, session, source)?;
             }
         }
-        turns::set_provenance(tx, step, provenance)
+        parking::set_provenance(tx, step, provenance)?;
+        Ok(provenance)
     }
 }

@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{
-    Core, closing, context, decide, flow,
+    Core, closing, context, flow,
     model::{self, Reply},
     park::{self, Then},
     plan::{self, Planning},
-    resume,
+    reopen, resume,
     toolbox::Toolbox,
     work::Work,
 };
@@ -171,7 +171,7 @@ async fn stopped(stop: &CancellationToken) {
 async fn take_up(work: &mut Work, context: &context::Context) -> Result<()> {
     work.flow = context.flow.clone();
     work.planning = plan::of(work).await?;
-    decide::ask_again(work).await?;
+    reopen::ask_again(work).await?;
     let unfinished = work.unfinished_calls();
     work.act(unfinished).await
 }

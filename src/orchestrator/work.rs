@@ -9,7 +9,7 @@ use super::{
     context::{self, Context},
     flow,
     plan::Planning,
-    toolbox::Toolbox,
+    toolbox::{Finished, Toolbox},
 };
 use crate::{
     policy::Flow,
@@ -22,7 +22,6 @@ use crate::{
         usage::{self, Spent},
         users::Role,
     },
-    tools::Done,
     types::{
         Place, StepId, TurnId,
         chat::{Call, Message},
@@ -207,14 +206,21 @@ impl Work {
     }
 
     /// Takes in the result of a call.
-    pub(super) fn take_result(&mut self, id: StepId, done: Done) {
+    pub(super) fn take_result(&mut self, (id, done, from): Finished) {
         let Some(step) = self.steps.iter_mut().find(|s| s.id == id) else {
             return;
         };
         step.status = done.status;
-        if let StepKind::Tool { output, detail, .. } = &mut step.kind {
+        if let StepKind::Tool {
+            output,
+            detail,
+            provenance,
+            ..
+        } = &mut step.kind
+        {
             *output = done.text;
             *detail = done.detail;
+            *provenance = Some(from);
         }
     }
 
@@ -238,8 +244,8 @@ impl Work {
             return Ok(());
         }
         let finished = self.toolbox.run(self, calls).await?;
-        for (id, done) in finished {
-            self.take_result(id, done);
+        for one in finished {
+            self.take_result(one);
         }
         Ok(())
     }

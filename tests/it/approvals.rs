@@ -435,3 +435,128 @@ async fn the_command_line_asks_and_answers_where_it_talks() {
     let told = crate::support::text(&output.stderr);
     assert!(told.contains("nexflow approval approve"), "{told}");
 }
+
+#[tokio::test]
+async fn a_member_decides_own_calls_where_a_rule_says_so() {
+    let model = Model::start([write("mine"), say("done"), write("other"), say("done")]).await;
+    let rules = "approvals:\n  rules:\n    - { skill: ledger, when: { what: mine }, decision: ask, who: asker }\n    - { skill: ledger, decision: ask }\n";
+    let mut daemon = daemon(&model, rules).await;
+    let token = daemon
+        .cli_ok(&["token", "create", "--name", "anna", "--role", "member"])
+        .await;
+    // The token's user is the owner; here it is somebody else's.
+    daemon.kill();
+    let database = rusqlite::Connection::open(daemon.path("data/nexflow.db")).unwrap();
+    database
+        .execute_batch(
+            "INSERT INTO users (id, channel, channel_user_id, name, role, person_id, created_at)
+             VALUES ('01930000-0000-7000-8000-000000000001', 'local', 'anna', 'anna', 'member',
+                     '01930000-0000-7000-8000-000000000001', 0);
+             UPDATE tokens SET user_id = '01930000-0000-7000-8000-000000000001' WHERE name = 'anna'",
+        )
+        .unwrap();
+    drop(database);
+    daemon.launch().await;
+    let client = daemon.stranger();
+    let anna = |path: &str, body: Value| {
+        let request = client.request("POST", path).bearer_auth(token.trim());
+        client.send(request.json(&body))
+    };
+    let once = json!({ "decision": "once" });
+    let mine = anna("/api/v1/chat", json!({ "message": "mine" })).await;
+    assert_eq!(mine.status, 202, "{}", mine.body);
+    let id = string(&mine.json()["approval"], "id");
+    let decided = anna(&format!("/api/v1/approvals/{id}"), once.clone())
+        .await
+        .ok();
+    assert_eq!(
+        (&decided["state"], &decided["decided_by"]),
+        (&json!("approved"), &json!("anna"))
+    );
+    answer(&daemon, &string(&mine.json(), "session_id"), 2).await;
+    let other = anna("/api/v1/chat", json!({ "message": "other" }))
+        .await
+        .ok();
+    let id = string(&other["approval"], "id");
+    let refused = anna(&format!("/api/v1/approvals/{id}"), once.clone()).await;
+    assert_eq!(refused.status, 403, "{}", refused.body);
+    // What she runs herself, outside a conversation, falls under the same rules.
+    let run = |what: &str| {
+        anna(
+            "/api/v1/skills/ledger",
+            json!({ "input": { "what": what } }),
+        )
+    };
+    assert_eq!(run("mine").await.status, 200);
+    assert_eq!(run("other").await.status, 403);
+}
+
+#[tokio::test]
+async fn a_plan_is_approved_whole_in_part_or_not_at_all() {
+    let plan = json!({ "steps": [
+        { "title": "Write a line", "tool": "ledger", "args": { "what": "planned" } },
+        { "title": "Look around", "tool": "shell-run" },
+    ] });
+    let propose = || call("propose_plan", plan.clone());
+    let model = Model::start([
+        write("too early"),
+        propose(),
+        write("planned"),
+        say("carried out"),
+        propose(),
+        say("as you like"),
+        propose(),
+        call("shell-run", json!({ "command": "true" })),
+        say("half"),
+    ])
+    .await;
+    let ask = "approvals:\n  default: ask\n";
+    let daemon = daemon(&model, ask).await;
+    let mut page = page(&daemon).await;
+    let session = page.session.clone();
+    let message =
+        |id: &str| json!({ "type": "message", "text": "do it", "client_id": id, "plan": true });
+    let decide = |approval: &Value, more: Value| {
+        let mut frame = json!({ "type": "approval", "approval_id": approval["id"] });
+        frame
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        frame
+    };
+    page.send(message("1")).await;
+    // What comes before the plan is refused.
+    assert_eq!(page.until("tool.finished").await["status"], "refused");
+    let proposed = page.until("plan.proposed").await;
+    assert_eq!(proposed["steps"], plan["steps"]);
+    assert_eq!(proposed["approval"]["kind"], "plan");
+    let tools = &model.requests()[0]["tools"];
+    assert_eq!(tools.as_array().unwrap().len(), 1, "{tools}");
+    page.send(decide(&proposed["approval"], json!({ "decision": "once" })))
+        .await;
+    // The rest needs no questions: the plan names the tool.
+    let frames = page.all_until("message.completed").await;
+    assert!(
+        !frames.iter().any(|f| f["type"] == "approval.requested"),
+        "{frames:?}"
+    );
+    assert_eq!(ledger(&daemon, &session), "planned\n");
+
+    page.send(message("2")).await;
+    let proposed = page.until("plan.proposed").await;
+    let no = json!({ "decision": "deny", "reason": "too much" });
+    page.send(decide(&proposed["approval"], no)).await;
+    assert_eq!(page.until("message.completed").await["text"], "as you like");
+    let told = model.requests().last().unwrap()["messages"].to_string();
+    assert!(told.contains("too much"), "{told}");
+
+    page.send(message("3")).await;
+    let proposed = page.until("plan.proposed").await;
+    let part = json!({ "decision": "once", "steps": [1] });
+    page.send(decide(&proposed["approval"], part)).await;
+    // The second step was not approved: its tool asks.
+    let asked = page.until("approval.requested").await;
+    assert_eq!(asked["approval"]["tool"], "shell-run");
+    let told = model.requests().last().unwrap()["messages"].to_string();
+    assert!(told.contains("only these steps"), "{told}");
+}

@@ -19,6 +19,7 @@ mod chat;
 mod cli;
 mod config;
 mod doors;
+mod flow;
 mod peers;
 mod providers;
 mod restart;
