@@ -1,4 +1,4 @@
-import type { MessagePage, Session, SessionPage, Skill, Status, User } from './types';
+import type { Approval, Decision, Grant, MessagePage, Session, SessionPage, Skill, Status, User } from './types';
 
 export class ApiError extends Error {
   /** 0 when the daemon could not be reached. */
@@ -64,3 +64,10 @@ export const messages = (id: string, before: string | null = null) =>
 export const skills = async () => (await request<{ skills: Skill[] }>('GET', '/skills')).skills;
 export const patchSkill = (name: string, change: { trusted?: boolean; enabled?: boolean }) =>
   request<Skill>('PATCH', `/skills/${part(name)}`, change);
+
+export const approvals = async (state: 'pending' | 'all') =>
+  (await request<{ approvals: Approval[] }>('GET', `/approvals${query({ state, limit: 60 })}`)).approvals;
+export const decide = (id: string, decision: Decision, more: { reason?: string; steps?: number[] } = {}) =>
+  request<Approval>('POST', `/approvals/${part(id)}`, { decision, ...more });
+export const grants = async () => (await request<{ grants: Grant[] }>('GET', '/grants')).grants;
+export const revoke = (id: string) => request<void>('DELETE', `/grants/${part(id)}`);

@@ -1,10 +1,11 @@
-// The address of the page: /#/, /#/s/{id}, /#/skills.
+// The address of the page: /#/, /#/s/{id}, /#/skills, /#/approvals.
 
-export type Route = { view: 'chat'; session: string | null } | { view: 'skills' };
+export type Route = { view: 'chat'; session: string | null } | { view: 'skills' } | { view: 'approvals' };
 
 export function parseRoute(hash: string): Route {
   const path = hash.replace(/^#\/?/, '');
   if (path === 'skills') return { view: 'skills' };
+  if (path === 'approvals') return { view: 'approvals' };
   const session = /^s\/([^/?]+)$/.exec(path)?.[1];
   return { view: 'chat', session: session ? decodeURIComponent(session) : null };
 }
