@@ -20,7 +20,7 @@ use crate::{
     store::{approvals::Who, users::Role},
     types::{GrantId, effect::Effects},
 };
-use pattern::Pattern;
+use pattern::Arguments;
 
 /// `approvals` in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -116,10 +116,12 @@ impl Flow {
         self.private = self.private.take().or(other.private);
     }
 
-    /// Whether a call with these effects needs a person.
+    /// Whether a call with these effects needs a person. One that reads and sends in one go needs
+    /// nothing private to be here before.
     pub fn holds_up(&self, effects: Effects) -> bool {
+        let alone = effects.any(Effects::READS_PRIVATE) && effects.any(Effects::SENDS_OUT);
         self.untrusted.is_some()
-            && self.private.is_some()
+            && (self.private.is_some() || alone)
             && effects.any(Effects::SENDS_OUT.and(Effects::CHANGES_STATE))
     }
 }
@@ -216,11 +218,12 @@ pub fn decide(config: &Config, case: &Case<'_>) -> Verdict {
 
 /// The grant that a call falls under. One that was given without the gate does not open it.
 fn granted(case: &Case<'_>, gated: bool) -> Option<GrantId> {
+    let args = Arguments::of(case.args);
     let fits = |grant: &&Grant| {
         grant.tool == case.tool
             && grant.hash == case.hash
             && (grant.gated || !gated)
-            && Pattern::read(&grant.pattern).is_some_and(|p| p.fits(case.args))
+            && args.fit(&grant.pattern)
     };
     case.grants.iter().find(fits).map(|grant| grant.id)
 }
@@ -232,11 +235,12 @@ fn gate(case: &Case<'_>) -> Why {
         "change something"
     };
     let untrusted = case.flow.untrusted.clone().unwrap_or_default();
-    let private = case.flow.private.as_deref().unwrap_or_default();
+    let private = match case.flow.private.as_deref() {
+        Some(private) => format!("private data is here too ({private})"),
+        None => "it reads private data itself".to_owned(),
+    };
     Why {
-        reason: format!(
-            "it can {outward}, because {untrusted}, and private data is here too ({private})"
-        ),
+        reason: format!("it can {outward}, {untrusted}, and {private}"),
         source: Some(untrusted),
         gated: true,
         who: Who::Owner,

@@ -73,7 +73,7 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
         .memory
         .recall(work.place.person, &work.asked.text, (id, session))
         .await?;
-    let system = work.core.prompts.system(&work.toolbox);
+    let (system, profile) = work.core.prompts.system(&work.toolbox);
     let mut now = volatile(work, &hits);
     let fixed = estimate_tokens(&system)
         + estimate_tokens(&now)
@@ -85,10 +85,11 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
     let past = parts.store.read(move |c| past(c, session, id)).await?;
     let (mut messages, dropped, earlier) = fit(past, room);
     flow.take_in(earlier);
-    if !hits.is_empty() {
-        flow.private
-            .get_or_insert_with(|| "what is kept in memory".to_owned());
-    }
+    let remembered = (!hits.is_empty()).then_some("what is kept in memory");
+    flow.take_in(Flow {
+        untrusted: None,
+        private: remembered.or(profile).map(str::to_owned),
+    });
     if dropped > 0 {
         tracing::info!(dropped, "earlier turns do not fit the model's window");
         now.push_str(&format!("\n{dropped} earlier turns of this conversation are left out because they do not fit; use `recall` to search them."));

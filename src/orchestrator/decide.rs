@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Orchestrator, ask, plan, work::tool_started};
 use crate::{
-    policy::pattern::Pattern,
+    policy::pattern::Arguments,
     store::{
         Result, StoreError, Tx,
         approvals::{self, Approval, Kind, Ruling, State, Who},
@@ -263,14 +263,9 @@ fn give(
                           "expires_at": until, "gated": grant.gated, "via": ruling.via });
     audit::append(tx, &made)?;
     let mut woken = Vec::new();
-    let covers = Pattern::read(&pattern);
     for other in approvals::alike(tx, question)? {
         let here = session.is_none_or(|session| session == other.session_id);
-        if here
-            && covers
-                .as_ref()
-                .is_some_and(|pattern| pattern.fits(&other.args))
-        {
+        if here && Arguments::of(&other.args).fit(&pattern) {
             settle(tx, &other, ruling, now)?;
             woken.push(other.session_id);
         }

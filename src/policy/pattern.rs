@@ -1,9 +1,12 @@
 //! What a lasting answer allows: patterns on what a call does, never "this interpreter may run
 //! anything". The text is shown before the answer is given.
 
-use std::path::{Component, Path};
+use std::{
+    cell::OnceCell,
+    path::{Component, Path},
+};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
@@ -11,7 +14,7 @@ use super::{command, fingerprint::canonical};
 use crate::types::text::shorten;
 
 /// A pattern of calls of one tool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Pattern {
     /// For a person.
     pub text: String,
@@ -20,7 +23,7 @@ pub struct Pattern {
     rule: Rule,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Rule {
     /// Simple commands that begin with these words.
@@ -52,28 +55,73 @@ impl Pattern {
             }
         })
     }
+}
 
-    /// As it was stored; none if it cannot be read, which then allows nothing.
-    pub fn read(stored: &Value) -> Option<Self> {
-        Self::deserialize(stored).ok()
+/// The arguments of a call, read as far and as often as patterns ask.
+pub struct Arguments<'a> {
+    args: &'a Value,
+    command: OnceCell<Option<Vec<String>>>,
+    request: OnceCell<Option<(String, String)>>,
+    path: OnceCell<Option<String>>,
+    exact: OnceCell<String>,
+}
+
+impl<'a> Arguments<'a> {
+    /// Of a call.
+    pub fn of(args: &'a Value) -> Self {
+        Self {
+            args,
+            command: OnceCell::new(),
+            request: OnceCell::new(),
+            path: OnceCell::new(),
+            exact: OnceCell::new(),
+        }
     }
 
-    /// Whether a call of the same tool falls under it.
-    pub fn fits(&self, args: &Value) -> bool {
-        let text = |key: &str| args.get(key).and_then(Value::as_str).unwrap_or_default();
-        match &self.rule {
-            Rule::Command { words } => command::parse(text("command"))
-                .is_some_and(|given| !words.is_empty() && given.starts_with(words)),
-            Rule::Host { method, origin } => {
-                request(args).is_some_and(|(m, o)| (&m, &o) == (method, origin))
+    fn text(&self, key: &str) -> &str {
+        self.args
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    fn path(&self) -> Option<&str> {
+        let read = || plain_path(self.text("path"));
+        self.path.get_or_init(read).as_deref()
+    }
+
+    /// Whether a call of the same tool falls under a pattern as it is stored; nothing falls under one
+    /// that cannot be read.
+    pub fn fit(&self, pattern: &Value) -> bool {
+        let wanted = |key: &str| pattern.get(key).and_then(Value::as_str);
+        let fits = match wanted("kind") {
+            Some("command") => self.command_fits(pattern.get("words")),
+            Some("host") => self.request_fits(wanted("method"), wanted("origin")),
+            Some("folder") => wanted("folder")
+                .zip(self.path())
+                .map(|(folder, path)| path != folder && Path::new(path).starts_with(folder)),
+            Some("file") => wanted("path")
+                .zip(self.path())
+                .map(|(one, other)| one == other),
+            Some("exact") => {
+                wanted("args").map(|args| args == self.exact.get_or_init(|| canonical(self.args)))
             }
-            Rule::Folder { folder } => plain_path(text("path")).is_some_and(|given| {
-                let (given, folder) = (Path::new(&given), Path::new(folder));
-                given != folder && given.starts_with(folder)
-            }),
-            Rule::File { path } => plain_path(text("path")).as_ref() == Some(path),
-            Rule::Exact { args: wanted } => canonical(args) == *wanted,
-        }
+            _ => None,
+        };
+        fits.unwrap_or(false)
+    }
+
+    fn command_fits(&self, words: Option<&Value>) -> Option<bool> {
+        let words = words?.as_array().filter(|words| !words.is_empty())?;
+        let read = || command::parse(self.text("command"));
+        let given = self.command.get_or_init(read).as_ref()?;
+        let begins = words.len() <= given.len();
+        Some(begins && words.iter().zip(given).all(|(one, other)| one == other))
+    }
+
+    fn request_fits(&self, method: Option<&str>, origin: Option<&str>) -> Option<bool> {
+        let given = self.request.get_or_init(|| request(self.args)).as_ref()?;
+        Some(method? == given.0 && origin? == given.1)
     }
 }
 
@@ -139,10 +187,10 @@ mod tests {
     use super::*;
 
     fn fits(tool: &str, given: &Value, other: &Value) -> bool {
-        let pattern = Pattern::of(tool, given);
-        assert!(pattern.fits(given), "{pattern:?}");
-        let stored = serde_json::to_value(&pattern).unwrap();
-        Pattern::read(&stored).unwrap().fits(other)
+        let stored = serde_json::to_value(Pattern::of(tool, given)).unwrap();
+        assert!(Arguments::of(given).fit(&stored), "{stored}");
+        assert!(!Arguments::of(given).fit(&json!({ "kind": "other" })));
+        Arguments::of(other).fit(&stored)
     }
 
     #[test]

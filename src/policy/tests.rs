@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::*;
+use super::{pattern::Pattern, *};
 use crate::types::{ApprovalId, Timestamp, UserId};
 
 fn rule(text: &str) -> Rule {
@@ -202,6 +202,17 @@ fn the_gate_asks_whatever_else_allows() {
             Verdict::Allow(None)
         );
     }
+    // Reading and sending in one call needs nothing private before it.
+    let flow = Flow {
+        private: None,
+        ..tainted()
+    };
+    let both = Given {
+        effects: Effects::ALL,
+        flow,
+        ..Given::default()
+    };
+    assert!(asks(&both.decide(&allow)));
     let reads = Effects::READS_PRIVATE.and(Effects::INGESTS_UNTRUSTED);
     let reading = Given {
         flow: tainted(),

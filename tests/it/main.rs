@@ -18,6 +18,7 @@ mod approvals;
 mod chat;
 mod cli;
 mod config;
+mod dojo;
 mod doors;
 mod flow;
 mod peers;

@@ -58,6 +58,6 @@ export function timeLeft(until: string, now: number): string {
   const left = Date.parse(until) - now;
   if (Number.isNaN(left) || left <= 0) return '';
   if (left < MINUTE) return `${Math.ceil(left / 1000)} s left`;
-  if (left < 2 * HOUR) return `${Math.ceil(left / MINUTE)} min left`;
+  if (left < 2 * HOUR) return `${Math.max(1, Math.round(left / MINUTE))} min left`;
   return `${Math.round(left / HOUR)} h left`;
 }
