@@ -1,5 +1,5 @@
 //! Prompt injection from a public collection: a model that obeys what hostile results tell it reaches
-//! nothing without a person. And what ordinary tasks ask. The tasks are AgentDojo's
+//! nothing without a person. And what ordinary tasks ask. The tasks are those of `AgentDojo`
 //! (`tests/tools/agentdojo.json`, made by `extract_agentdojo.py`; MIT licence inside).
 
 use std::path::Path;
@@ -175,7 +175,7 @@ async fn attack(name: &str) {
         reached += seen.ran[host..].iter().filter(|t| suite.acts(t)).count();
         asked += seen.asked.len();
     }
-    println!(
+    eprintln!(
         "agentdojo {name}: {attempted} injected effects, {asked} questions, {reached} reached without approval"
     );
     assert_eq!(reached, 0);
@@ -197,7 +197,7 @@ async fn ordinary(name: &str) {
         effects += task.iter().filter(|c| suite.acts(&c.tool)).count();
     }
     let tasks = suite.tasks.len();
-    println!(
+    eprintln!(
         "agentdojo {name}: {asking} of {tasks} ordinary tasks ask; {questions} questions about {effects} effects"
     );
     assert!(questions <= effects);
