@@ -560,3 +560,31 @@ async fn a_plan_is_approved_whole_in_part_or_not_at_all() {
     let told = model.requests().last().unwrap()["messages"].to_string();
     assert!(told.contains("only these steps"), "{told}");
 }
+
+#[tokio::test]
+async fn a_rule_denies_with_its_reason_and_a_skill_asks_for_itself() {
+    let model = Model::start([
+        write("no"),
+        say("not done"),
+        call("careful", json!({})),
+        say("done"),
+    ])
+    .await;
+    let rules = "approvals:\n  rules:\n    - { skill: ledger, when: { what: 'n*' }, decision: deny, reason: the ledger is closed }\n";
+    let daemon = daemon(&model, rules).await;
+    let head = "confirm: true\npermissions: [shell]\neffects: [none]\n";
+    write_skill(daemon.folder.path(), "careful", head, ("run.sh", LEDGER));
+    trust(&daemon.owner(), "careful").await;
+    let done = daemon.ask("write it").await;
+    assert_eq!(done["reply"], "not done");
+    assert_eq!(done["tool_calls"][0]["status"], "refused");
+    let told = model.requests().last().unwrap()["messages"].to_string();
+    assert!(told.contains("the ledger is closed"), "{told}");
+    assert_eq!(ledger(&daemon, &string(&done, "session_id")), "");
+    let asked = asks(&daemon, "carefully", None).await;
+    let reason = string(&asked["approval"], "reason");
+    assert!(
+        reason.contains("wants every run to be confirmed"),
+        "{reason}"
+    );
+}
