@@ -4,10 +4,16 @@
 use divan::{Bencher, black_box};
 use nexflow::{
     net::sse::Parser,
+    policy::{self, Case, Flow, Grant, pattern::Pattern},
     schedule::When,
     skills::manifest,
-    types::{Clock, Secret, chat::estimate_tokens, secret::mask, text::clean},
+    store::users::Role,
+    types::{
+        Clock, GrantId, Secret, UserId, chat::estimate_tokens, effect::Effects, secret::mask,
+        text::clean,
+    },
 };
+use serde_json::json;
 
 fn main() {
     divan::main();
@@ -61,5 +67,60 @@ fn split_a_stream(bencher: Bencher<'_, '_>) {
             parser.push(black_box(piece), &mut events).ok();
         }
         events.len()
+    });
+}
+
+/// Twenty rules and fifty grants, none of which fits until the last; the gate is up.
+#[divan::bench]
+fn decide_a_call(bencher: Bencher<'_, '_>) {
+    let rules: Vec<_> = (0..20)
+        .map(|n| {
+            json!({ "skill": format!("skill-{n}"), "channel": "web", "decision": "allow",
+                    "when": { "command": "git *" } })
+        })
+        .chain([json!({ "skill": "shell-*", "decision": "ask" })])
+        .collect();
+    let config = serde_json::from_value(json!({ "rules": rules })).unwrap_or_default();
+    let clock = Clock::system();
+    let grants: Vec<Grant> = (0..50)
+        .map(|n| Grant {
+            id: GrantId::new(),
+            session_id: None,
+            person_id: UserId::new(),
+            tool: "shell-run".to_owned(),
+            hash: "hash".to_owned(),
+            pattern: serde_json::to_value(Pattern::of(
+                "shell-run",
+                &json!({ "command": format!("program{n} x") }),
+            ))
+            .unwrap_or_default(),
+            gated: true,
+            approval_id: None,
+            made_by: "owner".to_owned(),
+            created_at: clock.now(),
+            expires_at: None,
+            used: 0,
+            used_at: None,
+        })
+        .collect();
+    let args = json!({ "command": "program49 --with 'some words' and more" });
+    let flow = Flow {
+        untrusted: Some("the page https://example.org was read".to_owned()),
+        private: Some("what is kept in memory".to_owned()),
+    };
+    bencher.bench(|| {
+        let case = Case {
+            tool: "shell-run",
+            args: black_box(&args),
+            effects: Effects::CHANGES_STATE,
+            hash: "hash",
+            confirm: false,
+            channel: "web",
+            role: Role::Owner,
+            flow: &flow,
+            grants: &grants,
+            planned: false,
+        };
+        policy::decide(black_box(&config), &case)
     });
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod analytics;
+mod approvals;
 mod assets;
 mod audit;
 mod chat;
@@ -187,6 +188,13 @@ fn routes() -> Router<App> {
         )
         .route("/api/v1/schedules/{id}", delete(schedules::remove))
         .route("/api/v1/schedules/{id}/run", post(schedules::run))
+        .route("/api/v1/approvals", get(approvals::list))
+        .route(
+            "/api/v1/approvals/{id}",
+            get(approvals::show).post(approvals::decide),
+        )
+        .route("/api/v1/grants", get(approvals::grants))
+        .route("/api/v1/grants/{id}", delete(approvals::revoke))
         .route("/api/v1/memory", get(memory::search).post(memory::add))
         .route("/api/v1/memory/{id}", delete(memory::forget))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))

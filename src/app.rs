@@ -214,6 +214,7 @@ fn live(config: &Config, http: &Http, clock: &Clock) -> Live {
         connectors: Registry::build(&config.channels, http),
         turns: config.turns.clone(),
         delivery: config.delivery.clone(),
+        approvals: config.approvals.clone(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! A command speaks to the API ([`client`]) and shows the answer ([`out`]); only `db` opens the
 //! database itself. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
+mod approval;
 mod args;
 mod ask;
 mod audit;
@@ -118,6 +119,7 @@ async fn manage(setup: &Setup, command: Command) -> Result<()> {
         Command::Session(command) => session::run(setup, command).await,
         Command::Skill(command) => skill::run(setup, command).await,
         Command::Schedule(command) => schedule::run(setup, command).await,
+        Command::Approval(command) => approval::run(setup, command).await,
         Command::Memory(command) => memory::run(setup, command).await,
         Command::Outbox(command) => outbox::run(setup, command).await,
         Command::Resume => outbox::resume(setup).await,

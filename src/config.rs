@@ -22,7 +22,7 @@ pub use problem::{ConfigError, Problem, Severity};
 pub use schema::schema;
 
 use crate::{
-    api, logging, memory, orchestrator, schedule, skills, store,
+    api, logging, memory, orchestrator, policy, schedule, skills, store,
     types::{Entry, money::Price},
 };
 
@@ -72,6 +72,8 @@ pub struct Config {
     pub turns: orchestrator::Config,
     /// The outbox.
     pub delivery: orchestrator::Delivery,
+    /// What asks before it is done.
+    pub approvals: policy::Config,
     /// Reminders.
     pub scheduler: schedule::Config,
     /// Facts and past messages.

@@ -31,6 +31,7 @@ pub mod providers;
 pub mod skills;
 pub mod memory;
 pub mod schedule;
+pub mod policy;
 pub mod tools;
 
 // The agent.

@@ -1,18 +1,26 @@
 //! The agent: takes messages in, answers them turn by turn, sends the answers out.
 
+mod ask;
 mod closing;
 mod collect;
 mod context;
+mod decide;
 mod deliver;
+mod direct;
 mod events;
+mod expire;
 mod fires;
+mod flow;
 mod gate;
 mod inbox;
 mod lanes;
 mod limits;
 mod model;
+mod park;
+mod plan;
 mod prompt;
 mod recover;
+mod reopen;
 mod resume;
 mod running;
 mod status;
@@ -29,12 +37,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use decide::{Choice, DecideError, Decider, Decision, shown};
 pub use status::Facts;
 pub use trace::{Stage, Trace};
 
 use crate::{
     bus::Bus,
     connectors::Registry,
+    policy,
     providers::Providers,
     store::Store,
     supervisor::Supervisor,
@@ -138,6 +148,8 @@ pub struct Live {
     pub turns: Config,
     /// How long answers are worth delivering.
     pub delivery: Delivery,
+    /// What asks before it is done.
+    pub approvals: policy::Config,
 }
 
 impl Parts {
@@ -164,6 +176,8 @@ struct Core {
     gate: Arc<gate::Gate>,
     /// Something was put in the outbox.
     posted: Arc<Notify>,
+    /// Somebody is asked something.
+    asked: Notify,
     /// Why no turn begins, while that is so.
     held: watch::Sender<Option<String>>,
     /// Cancelled when the last turn of a stopping daemon has ended.
@@ -197,6 +211,7 @@ impl Orchestrator {
             running: running::Running::default(),
             gate,
             posted,
+            asked: Notify::new(),
             held: watch::Sender::new(begin.held),
             drained: CancellationToken::new(),
         });
@@ -217,6 +232,10 @@ impl Orchestrator {
         let delivering = Arc::clone(&core);
         work.restarting("deliver", move |cancel| {
             deliver::run(Arc::clone(&delivering), cancel)
+        });
+        let expiring = orchestrator.clone();
+        work.restarting("approvals", move |cancel| {
+            expire::run(expiring.clone(), cancel)
         });
         let firing = orchestrator.clone();
         intake.restarting("schedule", move |cancel| fires::run(firing.clone(), cancel));

@@ -6,14 +6,17 @@
 
 pub mod admin;
 pub mod analytics;
+pub mod approvals;
 pub mod attempts;
 pub mod audit;
 pub mod frames;
+pub mod grants;
 pub mod inbox;
 pub mod memories;
 pub mod messages;
 mod migrate;
 pub mod outbox;
+pub mod parking;
 pub mod schedules;
 pub mod sessions;
 pub mod settings;

@@ -3,6 +3,7 @@
 
 mod ability;
 mod instructions;
+pub mod plan;
 mod reminders;
 mod script;
 mod session;
@@ -25,7 +26,7 @@ use crate::{
         run::{LiveOutput, Runner},
     },
     store::Store,
-    types::{Clock, MessageId, Place, TurnId, chat::ToolSpec, frame::CallStatus},
+    types::{Clock, MessageId, Place, TurnId, chat::ToolSpec, effect::Effects, frame::CallStatus},
 };
 
 /// What tools are made of. Cheap to clone.
@@ -120,6 +121,24 @@ pub trait Tool: Send + Sync + 'static {
         false
     }
 
+    /// What it may do to the flow of data; the gate decides on this.
+    fn effects(&self) -> Effects;
+
+    /// Hash of its content, where that can change while the daemon runs; an approval is bound to it.
+    fn hash(&self) -> String {
+        String::new()
+    }
+
+    /// Whether a person is to be asked before each run.
+    fn confirm(&self) -> bool {
+        false
+    }
+
+    /// Whether it works on the files of the session's workspace.
+    fn works_on_files(&self) -> bool {
+        false
+    }
+
     /// Does it. What goes wrong is told in the result, for the model to read.
     async fn call(&self, scope: Scope, args: Value) -> Done;
 }
@@ -139,6 +158,7 @@ pub const KINDS: &[Make] = &[
     instructions::read,
     instructions::list,
     script::run,
+    plan::propose,
     session::begin_new,
 ];
 

@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod clock;
+pub mod effect;
 pub mod frame;
 pub mod id;
 pub mod money;
@@ -12,7 +13,10 @@ pub mod text;
 use serde::{Deserialize, Serialize};
 
 pub use clock::{Clock, Timestamp};
-pub use id::{MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId, TokenId, TurnId, UserId};
+pub use id::{
+    ApprovalId, GrantId, MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId, TokenId,
+    TurnId, UserId,
+};
 pub use secret::Secret;
 pub use span::Span;
 
@@ -76,6 +80,8 @@ pub struct Inbound {
     pub model: Option<String>,
     /// What it does when a turn runs; `turns.when_busy` if absent.
     pub mode: Option<WhenBusy>,
+    /// Whether a plan is to be shown and approved before anything is done.
+    pub plan: bool,
     /// Platform position to store in the same transaction (long-poll offset, IMAP UID).
     pub cursor: Option<String>,
 }

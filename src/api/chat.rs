@@ -52,6 +52,8 @@ pub(super) struct Request {
     #[serde(default)]
     stream: bool,
     mode: Option<WhenBusy>,
+    #[serde(default)]
+    plan: bool,
 }
 
 /// A message of the page, the API or the command line.
@@ -62,6 +64,7 @@ pub(super) struct Said {
     pub(super) client_id: String,
     pub(super) model: Option<String>,
     pub(super) mode: Option<WhenBusy>,
+    pub(super) plan: bool,
 }
 
 /// Checks a message and puts it in the inbox.
@@ -100,6 +103,7 @@ pub(super) async fn accept(app: &App, caller: &Caller, said: Said) -> ApiResult<
         session: Some(said.session),
         model: said.model,
         mode: said.mode,
+        plan: said.plan,
         cursor: None,
     };
     Ok(app.agent.accept(inbound).await?)
@@ -159,17 +163,34 @@ pub(super) async fn send(
         client_id: Uuid::now_v7().to_string(),
         model: request.model,
         mode: request.mode,
+        plan: request.plan,
     };
     let (message, _) = accept(&app, &caller, said).await?.ids();
     if request.stream {
         return Ok(events(message, following).into_response());
     }
-    let turn = tokio::select! {
+    let waited = tokio::select! {
         biased;
-        turn = wait(message, following) => turn?,
+        waited = wait(message, following) => waited?,
         () = app.stopped.cancelled() => return Err(put_down(message)),
     };
-    Ok(Answer(reply(&app, session, message, turn).await?).into_response())
+    match waited {
+        Waited::Over(turn) => {
+            Ok(Answer(reply(&app, session, message, turn).await?).into_response())
+        }
+        Waited::Asks(turn, approval) => {
+            let asks = json!({ "session_id": session, "message_id": message, "turn_id": turn,
+                               "approval": approval });
+            Ok((StatusCode::ACCEPTED, Answer(asks)).into_response())
+        }
+    }
+}
+
+/// What a caller that waits for a whole answer gets.
+enum Waited {
+    Over(TurnId),
+    /// The turn waits for a person.
+    Asks(TurnId, Value),
 }
 
 /// Follows one message through its turn: tells which frames belong to it.
@@ -223,12 +244,24 @@ fn put_down(message: MessageId) -> ApiError {
     )
 }
 
-async fn wait(message: MessageId, mut following: Following) -> ApiResult<TurnId> {
+async fn wait(message: MessageId, mut following: Following) -> ApiResult<Waited> {
     let mut watch = Watch::new(message);
     while let Some(frame) = following.next().await {
-        watch.concerns(&frame);
+        let ours = watch.concerns(&frame);
         if let (true, Some(turn)) = (watch.over, watch.turn) {
-            return Ok(turn);
+            return Ok(Waited::Over(turn));
+        }
+        if let (
+            true,
+            Body::ApprovalRequested {
+                turn_id, approval, ..
+            }
+            | Body::PlanProposed {
+                turn_id, approval, ..
+            },
+        ) = (ours, &frame.body)
+        {
+            return Ok(Waited::Asks(*turn_id, approval.clone()));
         }
     }
     Err(ApiError::new(
@@ -329,7 +362,7 @@ pub(super) async fn stop(app: &App, caller: &Caller, id: TurnId) -> ApiResult<()
         return Err(ApiError::not_found("such turn"));
     };
     own(app, caller, turn.session).await?;
-    if app.agent.cancel(id) {
+    if app.agent.cancel(id) || app.agent.cancel_parked(id).await? {
         return Ok(());
     }
     Err(ApiError::new(

@@ -35,6 +35,12 @@ impl ApiError {
         }
     }
 
+    /// With more for programs.
+    pub(super) fn with(mut self, details: Value) -> Self {
+        self.details = details;
+        self
+    }
+
     pub(super) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", message)
     }

@@ -85,6 +85,9 @@ pub(super) async fn run(
     }
     let input = wanted.input.unwrap_or_else(|| json!({}));
     skill.check_input(&input).map_err(ApiError::invalid)?;
+    let who = (caller.role, caller.channel);
+    let may = app.agent.may_run(&skill, &input, who);
+    may.map_err(ApiError::forbidden)?;
     let scope = Scope {
         place: place(&app, &caller, wanted.session_id).await?,
         message: None,

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{
     App,
     access::Caller,
+    approvals::{self, Answered},
     chat::{self, Said, session_for},
     error::{ApiError, ApiResult, Path, Query},
     stream::{Following, follow},
@@ -45,11 +46,13 @@ enum Sent {
         client_id: String,
         model: Option<String>,
         mode: Option<WhenBusy>,
+        #[serde(default)]
+        plan: bool,
     },
     Cancel {
         turn_id: TurnId,
     },
-    Approval {},
+    Approval(Answered),
     Ping,
 }
 
@@ -139,6 +142,7 @@ impl Talk {
                 client_id,
                 model,
                 mode,
+                plan,
             }) => {
                 let said = Said {
                     text,
@@ -147,13 +151,17 @@ impl Talk {
                     client_id: client_id.clone(),
                     model,
                     mode,
+                    plan,
                 };
                 (Some(client_id), self.accept(said).await)
             }
             Ok(Sent::Cancel { turn_id }) => {
                 (None, chat::stop(&self.app, &self.caller, turn_id).await)
             }
-            Ok(Sent::Approval {}) => (None, Err(ApiError::not_found("such approval"))),
+            Ok(Sent::Approval(answered)) => {
+                let decided = approvals::answer(&self.app, &self.caller, answered).await;
+                (None, decided.map(drop))
+            }
             Err(error) => (
                 None,
                 Err(ApiError::bad(format!(

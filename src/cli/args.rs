@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, builder::FalseyValueParser};
 
-use super::{audit, chat, config, db, memory, outbox, schedule, session, skill, token, usage};
+use super::{
+    approval, audit, chat, config, db, memory, outbox, schedule, session, skill, token, usage,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,6 +81,9 @@ pub(super) enum Command {
     /// Reminders and repeated jobs
     #[command(subcommand)]
     Schedule(schedule::Command),
+    /// What the agent asks to be allowed
+    #[command(subcommand)]
+    Approval(approval::Command),
     /// Answers on their way, and those that wait for a decision
     #[command(subcommand)]
     Outbox(outbox::Command),
@@ -145,6 +150,7 @@ mod tests {
           session      Conversations
           skill        Skills: list, write, test, run, trust
           schedule     Reminders and repeated jobs
+          approval     What the agent asks to be allowed
           outbox       Answers on their way, and those that wait for a decision
           resume       Leave safe mode: answer messages again after a crash loop
           memory       What the agent keeps in mind

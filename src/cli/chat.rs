@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines, Stdin};
 
 use super::{
-    Setup,
+    Setup, approval, ask,
     client::{self, Client, path},
-    out::{self, field, line},
+    out::{self, clean, field, items, line},
     trouble::Trouble,
 };
 use view::{End, View};
@@ -34,10 +34,13 @@ pub(super) struct Args {
     /// Speak to this agent
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    /// See and approve a plan before anything is done
+    #[arg(long)]
+    plan: bool,
     /// Use this model
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// Allow what the agent asks to be allowed (trusted skills do not ask)
+    /// Allow, once each, what the agent asks to be allowed
     #[arg(long, short)]
     yes: bool,
     /// The whole answer as JSON, when it is there
@@ -90,7 +93,7 @@ struct Talk<'a> {
 
 impl Talk<'_> {
     fn body(&self, text: &str, stream: bool) -> Value {
-        let mut body = json!({ "message": text, "stream": stream });
+        let mut body = json!({ "message": text, "stream": stream, "plan": self.args.plan });
         let given = [
             ("session_id", &self.session),
             ("agent", &self.args.agent),
@@ -108,10 +111,14 @@ impl Talk<'_> {
 
     /// The answer as JSON, when it is there.
     async fn whole(&self, text: &str) -> Result<()> {
-        let answer = self
+        let mut answer = self
             .client
             .post("/api/v1/chat", &self.body(text, false))
             .await?;
+        if let Some(asked) = answer.get("approval").filter(|a| a.is_object()) {
+            self.decide(asked).await?;
+            answer = self.decided(&answer).await?;
+        }
         out::json(&answer)?;
         match answer.get("error") {
             None | Some(Value::Null) => Ok(()),
@@ -149,12 +156,68 @@ impl Talk<'_> {
             if matches!(field(&frame, "type"), "turn.started" | "message.joined") {
                 turn = Some(field(&frame, "turn_id").to_owned());
             }
+            if let Some(asked) = question(&frame) {
+                view.pause()?;
+                self.decide(asked).await?;
+                continue;
+            }
             match view.show(&frame)? {
                 End::NotYet => {}
                 End::Done => return Ok(()),
                 End::Failed(text) => return Err(Trouble::new(text).into()),
             }
         }
+    }
+
+    /// The answer of a turn that had asked something, and may ask more.
+    async fn decided(&self, asked: &Value) -> Result<Value> {
+        let (turn, session) = (field(asked, "turn_id"), field(asked, "session_id"));
+        let waiting = path(
+            &["approvals"],
+            &[("session_id", session), ("state", "pending")],
+        )?;
+        let said = path(&["sessions", session, "messages"], &[("limit", "4")])?;
+        loop {
+            for one in items(&self.client.get(&waiting).await?, "approvals") {
+                if field(one, "turn_id") == turn {
+                    self.decide(one).await?;
+                }
+            }
+            let messages = self.client.get(&said).await?;
+            let answer = items(&messages, "messages")
+                .iter()
+                .find(|m| field(m, "role") == "assistant" && field(m, "turn_id") == turn);
+            if let Some(answer) = answer {
+                return Ok(json!({
+                    "session_id": session, "message_id": asked.get("message_id"), "turn_id": turn,
+                    "reply": answer.get("text"), "status": answer.get("status"),
+                    "tool_calls": answer.get("tool_calls"),
+                }));
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Asks the person at the keyboard, or says yes where that was said before.
+    async fn decide(&self, asked: &Value) -> Result<()> {
+        let id = field(asked, "id");
+        let decision = if self.args.yes {
+            json!({ "decision": "once" })
+        } else if ask::watched() {
+            out::aside(&approval::described(self.setup.style, asked));
+            ask::decision(asked.get("pattern").is_some_and(Value::is_object))?
+        } else {
+            let what = clean(field(asked, "summary"));
+            let hint = format!(
+                "`nexflow approval approve {id}` lets it go on, `nexflow approval deny {id}` does not; --yes approves at once"
+            );
+            let told = format!("this waits for a decision: {what}");
+            return Err(Trouble::new(told).hint(hint).into());
+        };
+        self.client
+            .post(&path(&["approvals", id], &[])?, &decision)
+            .await?;
+        Ok(())
     }
 
     /// Line by line until the end of input.
@@ -193,6 +256,12 @@ impl Talk<'_> {
             done => done,
         }
     }
+}
+
+/// What a frame asks.
+fn question(frame: &Value) -> Option<&Value> {
+    let asks = matches!(field(frame, "type"), "approval.requested" | "plan.proposed");
+    frame.get("approval").filter(|_| asks)
 }
 
 async fn next_line(lines: &mut Lines<BufReader<Stdin>>, watched: bool) -> Result<Option<String>> {

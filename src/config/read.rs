@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Sections that later versions will read.
-const LATER: &[&str] = &["auth", "budgets", "agents", "approvals", "mcp", "alerts"];
+const LATER: &[&str] = &["auth", "budgets", "agents", "mcp", "alerts"];
 
 /// What follows from a value that cannot be used.
 const DEFAULT: &str = "so its default is used";
@@ -157,6 +157,7 @@ impl Reader<'_> {
             logging: self.section("logging", tree, shown),
             turns: self.section("turns", tree, shown),
             delivery: self.section("delivery", tree, shown),
+            approvals: self.section("approvals", tree, shown),
             scheduler: self.section("scheduler", tree, shown),
             memory: self.section("memory", tree, shown),
             privacy: self.section("privacy", tree, shown),
@@ -171,6 +172,7 @@ impl Reader<'_> {
 
     /// What types cannot say.
     fn check(&mut self, config: &mut Config) {
+        self.careful_approvals(config);
         if config.database.kind == crate::store::Kind::Postgres {
             let message =
                 "this version keeps everything in SQLite; postgres is not used".to_owned();
@@ -191,6 +193,16 @@ impl Reader<'_> {
             let keys = path(&["scheduler", "time_zone"]);
             self.tell(Severity::Error, &keys, message, None);
             config.scheduler.time_zone = None;
+        }
+    }
+
+    /// A rule that was not understood as it was meant must not let anything through.
+    fn careful_approvals(&mut self, config: &mut Config) {
+        let about = |p: &Problem| p.path == "approvals" || p.path.starts_with("approvals.");
+        if self.problems.iter().any(about) {
+            config.approvals = crate::policy::Config::careful();
+            let message = "was not understood in full, so every call asks".to_owned();
+            self.tell(Severity::Warning, &path(&["approvals"]), message, None);
         }
     }
 

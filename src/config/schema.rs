@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::shape::permits;
 use crate::{
-    api, connectors, logging, memory, orchestrator, providers, schedule, skills, store,
+    api, connectors, logging, memory, orchestrator, policy, providers, schedule, skills, store,
     types::money::Price,
 };
 
@@ -22,6 +22,7 @@ pub(super) const SECTIONS: &[&str] = &[
     "logging",
     "turns",
     "delivery",
+    "approvals",
     "scheduler",
     "memory",
     "privacy",
@@ -125,12 +126,12 @@ pub(super) fn filled() -> Value {
             "logging": section("The log.", of::<logging::Config>()),
             "turns": section("Ceilings of turns.", of::<orchestrator::Config>()),
             "delivery": section("The outbox.", of::<orchestrator::Delivery>()),
+            "approvals": section("What asks before it is done.", of::<policy::Config>()),
             "scheduler": section("Reminders.", of::<schedule::Config>()),
             "memory": section("Facts and past messages.", of::<memory::Config>()),
             "auth": { "type": ["object", "null"] },
             "budgets": { "type": ["object", "null"] },
             "agents": { "type": ["object", "null"] },
-            "approvals": { "type": ["object", "null"] },
             "mcp": { "type": ["object", "null"] },
             "alerts": { "type": ["object", "null", "array"] },
             "privacy": section("Events that are counted, in this database alone.", of::<store::analytics::Config>()),

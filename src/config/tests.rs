@@ -380,6 +380,30 @@ fn an_empty_file_is_the_defaults() {
     assert!(fails("c.yml", "just text").contains("a mapping of sections"));
 }
 
+#[test]
+fn approvals_that_are_not_understood_in_full_ask_about_everything() {
+    use crate::policy::Choice;
+    let good = "approvals:\n  rules:\n    - { skill: a, decision: allow }\n";
+    let loaded = load_yaml(good);
+    assert_eq!(loaded.config.approvals.rules.len(), 1);
+    assert_eq!(loaded.config.approvals.default, Choice::Allow);
+    for bad in [
+        // A misspelt key would make a rule fit everything.
+        "approvals:\n  rules:\n    - { skil: a, decision: allow }\n",
+        "approvals:\n  rules:\n    - { skill: a, decision: alow }\n",
+        "approvals:\n  rules:\n    - { skill: a }\n",
+        "approvals: { defualt: deny }\n",
+        "approvals: deny\n",
+        "approvals:\n  rules:\n    - { skill: a, when: { path: '${NOT_SET}' }, decision: allow }\n",
+    ] {
+        let loaded = load_yaml(bad);
+        assert_eq!(loaded.config.approvals.default, Choice::Ask, "{bad}");
+        assert!(loaded.config.approvals.rules.is_empty(), "{bad}");
+        let told = told(&loaded).join("\n");
+        assert!(told.contains("every call asks"), "{told}");
+    }
+}
+
 mod example;
 
 #[test]

@@ -172,6 +172,7 @@ impl Connector for Webhook {
             session: None,
             model: None,
             mode: said.mode,
+            plan: false,
             cursor: None,
         };
         Ok(inbox.accept(message).await?)

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{collect, deliver, events, limits::Limit, work::Work};
+use super::{collect, decide, deliver, events, limits::Limit, work::Work};
 use crate::{
     fail::{self, Point},
     providers::About,
@@ -176,7 +176,7 @@ async fn close(work: &mut Work, answer: Answer) -> Result<()> {
     let running: Vec<(StepId, Body)> = work
         .steps
         .iter()
-        .filter(|s| s.status == CallStatus::Running)
+        .filter(|s| matches!(s.status, CallStatus::Running | CallStatus::Waiting))
         .filter_map(|s| stopped_call(work, s))
         .collect();
     let write = work.core.parts.store.keep(move |tx| {
@@ -186,6 +186,7 @@ async fn close(work: &mut Work, answer: Answer) -> Result<()> {
         if let Some(step) = lost {
             turns::end_step(tx, step, CallStatus::Cancelled, "", now)?;
         }
+        decide::withdraw(tx, turn.id, now)?;
         for (step, frame) in &running {
             turns::end_step(tx, *step, CallStatus::Cancelled, "stopped", now)?;
             tx.show(turn.session, frame.clone())?;
@@ -283,6 +284,7 @@ fn write(
         origin: "turn".to_owned(),
         status: status.to_owned(),
         text: answer.text.clone(),
+        provenance: None,
         at: now,
     };
     messages::insert(tx, &message)?;

@@ -1,7 +1,7 @@
 //! What one turn answers: the oldest message that waits, and what else waits and belongs to it.
 
 use super::{
-    events,
+    events, flow,
     turn::{Claim, place},
 };
 use crate::{
@@ -49,6 +49,8 @@ pub(super) fn claim(
         error: None,
         started_at: now,
         finished_at: None,
+        parked_at: None,
+        waited: 0,
     };
     turns::start(tx, &turn)?;
     if asked.mode == WhenBusy::Stop {
@@ -72,6 +74,7 @@ pub(super) fn claim(
         },
     )?;
     let place = place(tx, &asked)?;
+    let role = flow::role(tx, asked.user)?;
     asked.text = texts(&also, &asked);
     fail::point(Point::ClaimWritten);
     Ok(Some(Claim {
@@ -80,6 +83,7 @@ pub(super) fn claim(
         also,
         ended_by: None,
         place,
+        role,
         steps: Vec::new(),
         open: Some(open),
         spent: Usd(0),
@@ -190,6 +194,7 @@ mod tests {
             model: None,
             mode,
             joined: None,
+            plan: false,
             received_at: Timestamp(0),
         }
     }

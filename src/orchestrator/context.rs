@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::work::Work;
+use super::{flow, work::Work};
 use crate::{
+    policy::Flow,
     store::{
         Result,
         inbox::{self, Waiting},
@@ -34,6 +35,8 @@ pub(super) struct Context {
     pub(super) system: String,
     /// The past, and the message that is being answered.
     pub(super) past: Vec<Message>,
+    /// What of that is private, and what somebody else wrote.
+    pub(super) flow: Flow,
 }
 
 /// A turn of the past: what was said and done in it, together or not at all.
@@ -41,6 +44,7 @@ pub(super) struct Context {
 pub(super) struct Past {
     pub(super) messages: Vec<Message>,
     tokens: u64,
+    flow: Flow,
 }
 
 /// Gathers the context of a turn.
@@ -51,10 +55,12 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
         text: work.asked.text.clone(),
         images: files,
     };
+    let mut flow = asked_flow(work).await?;
     if work.by_command() {
         return Ok(Context {
             system: String::new(),
             past: vec![asked],
+            flow,
         });
     }
     let about = parts.live().providers.pick().await.about();
@@ -62,6 +68,7 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
         return Ok(Context {
             system: String::new(),
             past: vec![asked],
+            flow,
         });
     }
     let (id, session, turn) = (work.asked.id, work.turn.session, work.turn.id);
@@ -70,7 +77,7 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
         .memory
         .recall(work.place.person, &work.asked.text, (id, session))
         .await?;
-    let system = work.core.prompts.system(&work.toolbox);
+    let (system, profile) = work.core.prompts.system(&work.toolbox);
     let mut now = volatile(work, &hits);
     let fixed = estimate_tokens(&system)
         + estimate_tokens(&now)
@@ -80,7 +87,13 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
     // Results of this turn's tools need room too.
     let room = u64::from(about.context_tokens).saturating_sub(fixed) * 3 / 4;
     let past = parts.store.read(move |c| past(c, session, turn)).await?;
-    let (mut messages, dropped) = fit(past, room);
+    let (mut messages, dropped, earlier) = fit(past, room);
+    flow.take_in(earlier);
+    let remembered = (!hits.is_empty()).then_some("what is kept in memory");
+    flow.take_in(Flow {
+        untrusted: None,
+        private: remembered.or(profile).map(str::to_owned),
+    });
     if dropped > 0 {
         tracing::info!(dropped, "earlier turns do not fit the model's window");
         now.push_str(&format!("\n{dropped} earlier turns of this conversation are left out because they do not fit; use `recall` to search them."));
@@ -93,6 +106,7 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
     Ok(Context {
         system,
         past: messages,
+        flow,
     })
 }
 
@@ -156,8 +170,28 @@ fn while_running(text: &str, images: Vec<Attachment>) -> Message {
     }
 }
 
-/// The newest turns that fit, oldest first, and how many do not.
-fn fit(past: Vec<Past>, room: u64) -> (Vec<Message>, usize) {
+/// What the message that is answered brings in.
+async fn asked_flow(work: &Work) -> Result<Flow> {
+    let also = work.also.iter().map(|m| m.id);
+    flow_of(work, also.chain([work.asked.id]).collect()).await
+}
+
+/// What these messages bring in.
+pub(super) async fn flow_of(work: &Work, ids: Vec<MessageId>) -> Result<Flow> {
+    let read = work.core.parts.store.read(move |c| {
+        let mut flow = Flow::default();
+        for id in ids {
+            if let Some(message) = messages::get(c, id)? {
+                flow.take_in(flow::of_message(&message));
+            }
+        }
+        Ok(flow)
+    });
+    read.await
+}
+
+/// The newest turns that fit, oldest first, how many do not, and what those that fit bring in.
+fn fit(past: Vec<Past>, room: u64) -> (Vec<Message>, usize, Flow) {
     let mut used = 0;
     let mut first = past.len();
     for (n, turn) in past.iter().enumerate().rev() {
@@ -167,13 +201,13 @@ fn fit(past: Vec<Past>, room: u64) -> (Vec<Message>, usize) {
         used += turn.tokens;
         first = n;
     }
-    (
-        past.into_iter()
-            .skip(first)
-            .flat_map(|turn| turn.messages)
-            .collect(),
-        first,
-    )
+    let mut flow = Flow::default();
+    let mut messages = Vec::new();
+    for turn in past.into_iter().skip(first) {
+        messages.extend(turn.messages);
+        flow.take_in(turn.flow);
+    }
+    (messages, first, flow)
 }
 
 /// What was said and done in a session besides one turn, derived from what is written: turn by turn in
@@ -218,8 +252,10 @@ fn one_turn(
     images: impl Fn(MessageId) -> Result<Vec<Attachment>>,
 ) -> Result<Past> {
     let mut turn = Past::default();
+    turn.flow.take_in(flow::of_steps(steps));
     let (mut meanwhile, mut answers) = (Vec::new(), Vec::new());
     for message in said {
+        turn.flow.take_in(flow::of_message(&message));
         match message.author {
             Author::Assistant => answers.push(Message::Assistant {
                 text: answer(&message),
@@ -374,9 +410,9 @@ mod tests {
         let past = || vec![turn("first"), turn(&"long ".repeat(100)), turn("last")];
         let all: u64 = past().iter().map(|t| t.tokens).sum();
         assert_eq!(fit(past(), all).1, 0);
-        let (kept, dropped) = fit(past(), all - 1);
+        let (kept, dropped, _) = fit(past(), all - 1);
         assert_eq!((kept.len(), dropped), (4, 1));
-        let (kept, dropped) = fit(past(), 20);
+        let (kept, dropped, _) = fit(past(), 20);
         assert_eq!((kept.len(), dropped), (2, 2));
         assert!(matches!(kept.first(), Some(Message::User { text, .. }) if text == "last"));
         assert_eq!(fit(past(), 0).0.len(), 0);

@@ -195,6 +195,7 @@ fn message(id: MessageId, session: SessionId, text: &str, at: Timestamp) -> Mess
         origin: "reminder".to_owned(),
         status: "ok".to_owned(),
         text: text.to_owned(),
+        provenance: None,
         at,
     }
 }
@@ -216,6 +217,7 @@ fn ask(tx: &Tx<'_>, schedule: &Schedule, slot: Timestamp, now: Timestamp) -> Res
         session: Some(schedule.session_id),
         model: None,
         mode: None,
+        plan: false,
         cursor: None,
     };
     Ok(match inbox::write(tx, (&inbound, WhenBusy::Queue), now)? {

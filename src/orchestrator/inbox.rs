@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Orchestrator, events};
+use super::{Orchestrator, events, flow};
 use crate::{
     connectors::{AcceptError, Inbox},
     fail::{self, Point},
@@ -13,7 +13,7 @@ use crate::{
         sessions,
     },
     types::{
-        Inbound, Timestamp, WhenBusy,
+        Inbound, Timestamp, UserId, WhenBusy,
         frame::{AttachmentInfo, Body},
         text::shorten,
     },
@@ -69,6 +69,7 @@ pub(super) fn write(
         other => return Ok(other),
     };
     let (id, session) = accepted.ids();
+    let user = inbox::get(tx, id)?.map_or_else(UserId::new, |asked| asked.user);
     let message = Message {
         id,
         session,
@@ -77,6 +78,7 @@ pub(super) fn write(
         origin: "turn".to_owned(),
         status: "ok".to_owned(),
         text: inbound.text.clone(),
+        provenance: Some(flow::speaker(tx, inbound, (session, user))?),
         at: now,
     };
     messages::insert(tx, &message)?;

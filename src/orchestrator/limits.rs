@@ -132,7 +132,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::types::{StepId, Timestamp, chat};
+    use crate::types::{StepId, Timestamp, chat, effect::Effects};
 
     fn step(kind: StepKind, status: CallStatus) -> Step {
         Step {
@@ -167,6 +167,8 @@ mod tests {
                 };
                 let kind = StepKind::Tool {
                     call: call_of,
+                    effects: Effects::NONE,
+                    provenance: None,
                     output: word(),
                     detail: json!(null),
                 };

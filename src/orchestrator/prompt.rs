@@ -39,8 +39,9 @@ impl Prompts {
         }
     }
 
-    /// The system prompt: who the agent is, which instructions it may read, whom it serves.
-    pub(super) fn system(&self, toolbox: &Toolbox) -> String {
+    /// The system prompt: who the agent is, which instructions it may read, whom it serves; and the
+    /// file of the person's that it tells of, if one is filled in.
+    pub(super) fn system(&self, toolbox: &Toolbox) -> (String, Option<&'static str>) {
         let mut prompt = self.read("prompts/system.md", SYSTEM);
         let index = toolbox.instructions();
         if !index.is_empty() {
@@ -49,19 +50,21 @@ impl Prompts {
                 prompt.push_str(&format!("\n- {name}: {about}"));
             }
         }
+        let mut profile = None;
         for (title, name) in [
             ("The person", "USER.md"),
             ("Their surroundings", "WORKSPACE.md"),
         ] {
             let text = without_comments(&self.read(name, ""));
             if !text.is_empty() {
+                profile.get_or_insert(name);
                 prompt.push_str(&format!(
                     "\n\n# {title}\n\n{}",
                     head_and_tail(&text, PROFILE)
                 ));
             }
         }
-        prompt
+        (prompt, profile)
     }
 
     fn read(&self, name: &str, default: &str) -> String {

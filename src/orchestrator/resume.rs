@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{
-    collect,
+    collect, decide, flow, park,
     turn::{Claim, place},
     work::tool_started,
 };
@@ -35,6 +35,9 @@ pub(super) fn claim(
     let Some(mut asked) = inbox::get(tx, turn.message)? else {
         return Ok(None);
     };
+    if turn.parked_at.is_some() {
+        return park::claim(tx, (turn, asked), now);
+    }
     let mut also = inbox::of_turn(tx, turn.id)?;
     also.retain(|m| m.id != asked.id);
     turn.attempt += 1;
@@ -56,10 +59,14 @@ pub(super) fn claim(
                 step.status = CallStatus::Interrupted;
             }
             StepKind::Model { .. } => {}
+            StepKind::Tool { call, .. } if step.status == CallStatus::Waiting => {
+                decide::show_again(tx, &turn, (step.id, call))?;
+            }
             StepKind::Tool {
                 call,
                 output,
                 detail,
+                ..
             } => {
                 tx.show(session, tool_started(turn_id, call))?;
                 if step.status == CallStatus::Running && !may_run_again.contains(&call.tool) {
@@ -81,12 +88,14 @@ pub(super) fn claim(
     fail::point(Point::ResumeWritten);
     asked.text = collect::texts(&also, &asked);
     let (_, cost) = usage::of_turn(tx, turn.id)?;
+    let role = flow::role(tx, asked.user)?;
     Ok(Some(Claim {
         ended_by: inbox::interrupting(tx, session)?,
         turn,
         asked,
         also,
         place,
+        role,
         steps,
         open: None,
         spent: cost.unwrap_or_default(),

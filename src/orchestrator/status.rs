@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     tools::{Done, Scope, Tool},
-    types::chat::ToolSpec,
+    types::{chat::ToolSpec, effect::Effects},
 };
 
 /// Knows the state of the whole daemon; what the API and `/status` show.
@@ -43,6 +43,10 @@ impl Tool for Status {
 
     fn idempotent(&self) -> bool {
         true
+    }
+
+    fn effects(&self) -> Effects {
+        Effects::NONE
     }
 
     async fn call(&self, _scope: Scope, _args: Value) -> Done {

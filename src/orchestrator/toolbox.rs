@@ -13,12 +13,14 @@ use tokio::sync::mpsc;
 use super::{Core, events, status, work::Work};
 use crate::{
     fail::{self, Point},
+    policy::words,
     skills::run::LiveOutput,
-    store::{Result, turns},
+    store::{Result, Tx, parking, sessions, turns},
     tools::{self, Done, Scope, Tool},
     types::{
-        StepId,
+        SessionId, StepId,
         chat::{Call, ToolSpec, estimate_tokens},
+        effect::{Effects, Provenance},
         frame::{Body, CallStatus},
         secret::mask,
         text::head_and_tail,
@@ -27,6 +29,9 @@ use crate::{
 
 /// A result is cut to this many bytes for the model.
 const RESULT: usize = 16_000;
+
+/// A call that ended: its result, and where that came from.
+pub(super) type Finished = (StepId, Done, Provenance);
 
 /// The tools of one turn. Cheap to clone.
 #[derive(Clone)]
@@ -59,6 +64,16 @@ impl Toolbox {
     pub(super) fn specs(&self, commands: bool) -> Vec<ToolSpec> {
         let shown = self.tools.values().filter(|t| commands || t.for_models());
         shown.map(|t| t.spec()).collect()
+    }
+
+    /// One of them.
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<dyn Tool>> {
+        self.tools.get(name)
+    }
+
+    /// What one of them may do to the flow of data; what is not there does nothing.
+    pub(super) fn effects(&self, name: &str) -> Effects {
+        self.get(name).map_or(Effects::NONE, |tool| tool.effects())
     }
 
     /// What they take of a model's window.
@@ -94,18 +109,17 @@ impl Toolbox {
         &self,
         work: &Work,
         calls: Vec<(StepId, Call)>,
-    ) -> Result<Vec<(StepId, Done)>> {
+    ) -> Result<Vec<Finished>> {
         let side_by_side = work.core.parts.live().turns.max_parallel_tools.max(1);
         let runs = stream::iter(calls).map(|(step, call)| async move {
             let began = work.core.parts.clock.now();
             let done = self.call(work, &call).await;
             let took = work.core.parts.clock.now().since(began);
             let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            write(work, (step, &call), &done, took).await?;
-            Ok((step, done))
+            let provenance = write(work, (step, &call), &done, took).await?;
+            Ok((step, done, provenance))
         });
-        let results: Vec<Result<(StepId, Done)>> =
-            runs.buffer_unordered(side_by_side).collect().await;
+        let results: Vec<Result<Finished>> = runs.buffer_unordered(side_by_side).collect().await;
         results.into_iter().collect()
     }
 
@@ -183,12 +197,13 @@ fn masked(detail: Value) -> Value {
     }
 }
 
-async fn write(
+/// Writes a result, and where it came from.
+pub(super) async fn write(
     work: &Work,
     (step, call): (StepId, &Call),
     done: &Done,
     took_ms: u64,
-) -> Result<()> {
+) -> Result<Provenance> {
     let (session, now) = (work.turn.session, work.core.parts.clock.now());
     let frame = Body::ToolFinished {
         turn_id: work.turn.id,
@@ -204,21 +219,68 @@ async fn write(
         duration_ms = took_ms,
         "tool ended"
     );
-    let (done, call, about) = (done.clone(), call.clone(), work.about());
+    let (done, call_made, about) = (done.clone(), call.clone(), work.about());
     let applied = work.toolbox.changes(&call.tool);
-    work.core
+    let origin = Origin::of(work, call);
+    let provenance = work
+        .core
         .parts
         .store
         .keep(move |tx| {
             turns::finish_tool(tx, step, (done.status, &done.text, &done.detail), now)?;
             if applied {
-                events::applied(tx, about, (&call, &done, took_ms), now)?;
+                events::applied(tx, about, (&call_made, &done, took_ms), now)?;
             }
+            let provenance = origin.write(tx, (session, step))?;
             tx.show(session, frame.clone())?;
             fail::point(Point::ResultWritten);
-            Ok(())
+            Ok(provenance)
         })
         .await?;
     fail::point(Point::ResultCommitted);
-    Ok(())
+    Ok(provenance)
+}
+
+/// What a call brings into the conversation and into its workspace.
+#[derive(Clone)]
+struct Origin {
+    effects: Effects,
+    on_files: bool,
+    /// What of the context it may have written into files.
+    carried: Option<String>,
+}
+
+impl Origin {
+    fn of(work: &Work, call: &Call) -> Self {
+        let effects = work.toolbox.effects(&call.tool);
+        let tool = work.toolbox.get(&call.tool);
+        let outside = effects.any(Effects::INGESTS_UNTRUSTED);
+        let carried = if outside {
+            Some(words::origin(&call.tool, &call.args))
+        } else if effects.any(Effects::CHANGES_STATE) {
+            work.flow_now().untrusted
+        } else {
+            None
+        };
+        Self {
+            effects,
+            on_files: tool.is_some_and(|tool| tool.works_on_files()),
+            carried,
+        }
+    }
+
+    fn write(&self, tx: &Tx<'_>, (session, step): (SessionId, StepId)) -> Result<Provenance> {
+        let mut provenance = Provenance::of_result(self.effects);
+        if self.on_files {
+            let reads = self.effects.any(Effects::READS_PRIVATE);
+            if reads && sessions::tainted(tx, session)?.is_some() {
+                provenance = Provenance::Web;
+            }
+            if let Some(source) = &self.carried {
+                sessions::taint(tx, session, source)?;
+            }
+        }
+        parking::set_provenance(tx, step, provenance)?;
+        Ok(provenance)
+    }
 }

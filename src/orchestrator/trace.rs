@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{
     store::{
-        Result, attempts, inbox, messages, outbox,
+        Result,
+        approvals::{self, Approval},
+        attempts, inbox, messages, outbox,
         turns::{self, Step, StepKind},
         usage,
     },
@@ -16,7 +18,7 @@ use crate::{
 /// One stage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Stage {
-    /// `inbox`, `turn`, `model`, `tool`, `answer`, `outbox` or `delivery` (one try).
+    /// `inbox`, `turn`, `model`, `tool`, `approval`, `answer`, `outbox` or `delivery` (one try).
     pub stage: &'static str,
     /// What it was: a provider and model, a skill, a connector.
     pub name: String,
@@ -84,6 +86,8 @@ pub(super) fn of(c: &Connection, id: MessageId) -> Result<Option<Trace>> {
             let cost = usage::cost_of_step(c, done.id)?;
             stages.push(step(done, cost));
         }
+        stages.extend(approvals::of_turn(c, turn.id)?.into_iter().map(question));
+        stages.sort_by_key(|stage| stage.at);
         if let Some(answer) = messages::answer_of(c, turn.id)? {
             stages.extend(delivery(c, &answer)?);
         }
@@ -130,6 +134,21 @@ fn step(step: Step, cost: Option<Usd>) -> Stage {
         at: step.started_at,
         duration_ms: took,
         detail,
+    }
+}
+
+/// A question, from when it was asked to when it was settled.
+fn question(one: Approval) -> Stage {
+    Stage {
+        stage: "approval",
+        name: one.tool,
+        status: one.state.as_str().to_owned(),
+        at: one.created_at,
+        duration_ms: one.decided_at.map(|at| between(one.created_at, at)),
+        detail: json!({
+            "id": one.id, "summary": one.summary, "reason": one.reason, "decision": one.decision,
+            "by": one.decided_by, "via": one.decided_via, "note": one.note,
+        }),
     }
 }
 

@@ -10,12 +10,15 @@ use super::{
     Core, closing, collect, context,
     lanes::Stop,
     model::{self, Reply},
-    resume,
+    park::{self, Then},
+    plan::{self, Planning},
+    reopen, resume,
     toolbox::Toolbox,
     work::Work,
 };
 use crate::{
     fail::{self, Point},
+    policy::Flow,
     store::{
         Result, Tx,
         inbox::Waiting,
@@ -40,6 +43,7 @@ pub(super) struct Claim {
     /// A message that waits and ends this turn.
     pub(super) ended_by: Option<MessageId>,
     pub(super) place: Place,
+    pub(super) role: users::Role,
     pub(super) steps: Vec<Step>,
     pub(super) open: Option<StepId>,
     /// What it cost so far.
@@ -85,6 +89,10 @@ pub(super) async fn next(core: &Arc<Core>, session: SessionId, stop: &Stop) -> R
         asked: claim.asked,
         also: claim.also,
         place: claim.place,
+        role: claim.role,
+        flow: Flow::default(),
+        planning: Planning::Off,
+        again: Vec::new(),
         cancel: busy.cancel.clone(),
         toolbox,
         steps: claim.steps,
@@ -137,6 +145,15 @@ async fn stopped(stop: &Stop) {
     tokio::time::sleep(stop.patience).await;
 }
 
+/// Goes on with what a turn has begun already.
+async fn take_up(work: &mut Work, context: &context::Context) -> Result<()> {
+    work.flow = context.flow.clone();
+    work.planning = plan::of(work).await?;
+    reopen::ask_again(work).await?;
+    let unfinished = work.unfinished_calls();
+    work.act(unfinished).await
+}
+
 async fn answer(work: &mut Work) -> Result<()> {
     let context = match context::gather(work).await {
         Ok(context) => context,
@@ -152,9 +169,11 @@ async fn answer(work: &mut Work) -> Result<()> {
             .await;
         }
     };
-    let unfinished = work.unfinished_calls();
-    work.act(unfinished).await?;
+    take_up(work, &context).await?;
     loop {
+        if park::wait(work).await? == Then::Stop {
+            return Ok(());
+        }
         if work.cancel.is_cancelled() {
             return closing::cancelled(work, "").await;
         }

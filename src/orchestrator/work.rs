@@ -5,20 +5,24 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Core, collect,
+    Core, ask, collect,
     context::{self, Context},
-    events,
+    events, flow,
     limits::{self, Limit},
-    toolbox::Toolbox,
+    plan::Planning,
+    toolbox::{Finished, Toolbox},
 };
 use crate::{
     fail::{self, Point},
+    policy::Flow,
     providers::{About, Request},
     store::{
         Result,
+        approvals::Approval,
         inbox::Waiting,
         turns::{self, Said, Step, StepKind, Turn},
         usage::{self, Spent},
+        users::Role,
     },
     types::{
         Place, StepId, TurnId,
@@ -39,6 +43,14 @@ pub(super) struct Work {
     pub(super) place: Place,
     pub(super) cancel: CancellationToken,
     pub(super) toolbox: Toolbox,
+    /// Role of the person whose message it is.
+    pub(super) role: Role,
+    /// What the context brings in, without this turn's steps.
+    pub(super) flow: Flow,
+    /// Whether a plan comes first.
+    pub(super) planning: Planning,
+    /// Expired questions that this turn asks again.
+    pub(super) again: Vec<Approval>,
     /// What was done so far.
     pub(super) steps: Vec<Step>,
     /// The model step that is written and waits for its answer.
@@ -62,6 +74,8 @@ impl Work {
             .filter(|s| matches!(s.kind, StepKind::Model { .. }))
             .count();
         let took = self.core.parts.clock.now().since(self.turn.started_at);
+        // Waiting for a person is not work.
+        let took = took.saturating_sub(Duration::from_micros(self.turn.waited.unsigned_abs()));
         if asked >= limits.max_steps as usize {
             Some(Limit::Steps)
         } else if took >= Duration::from_secs(limits.max_seconds) {
@@ -96,6 +110,8 @@ impl Work {
         fail::point(Point::StepCommitted);
         self.open = Some(id);
         if !joining.is_empty() {
+            let ids = joining.iter().map(|m| m.id).collect();
+            self.flow.take_in(context::flow_of(self, ids).await?);
             self.also.extend(joining);
             self.load_joined().await?;
         }
@@ -133,19 +149,20 @@ impl Work {
     pub(super) fn request(&self, context: &Context, last: Option<Limit>) -> Request {
         let mut messages = context.past.clone();
         messages.extend(context::said_in(&self.steps, &self.joined));
-        if let Some(limit) = last {
-            messages.push(Message::User {
-                text: limit.last_word(),
-                images: Vec::new(),
-            });
-        }
+        let word = last
+            .map(|limit| limit.last_word())
+            .or_else(|| self.planning.word());
+        messages.extend(word.map(|text| Message::User {
+            text,
+            images: Vec::new(),
+        }));
         Request {
             system: context.system.clone(),
             messages,
             tools: if last.is_some() {
                 Vec::new()
             } else {
-                self.toolbox.specs(self.by_command())
+                self.planning.tools(&self.toolbox, self.by_command())
             },
             max_output_tokens: self.core.parts.live().turns.max_output_tokens,
             model: None,
@@ -214,14 +231,10 @@ impl Work {
             .saturating_add(spent.cost.unwrap_or_default().0));
         self.steps.push(self.said_step(id, &said));
         let first = self.next_ordinal();
-        let calls: Vec<(StepId, Call)> = said
-            .calls
-            .iter()
-            .map(|call| (StepId::new(), call.clone()))
-            .collect();
-        let (turn, session) = (self.turn.id, self.turn.session);
-        let (now, belongs) = (self.core.parts.clock.now(), self.about());
-        let begun = calls.clone();
+        let calls = said.calls.iter().map(|call| (StepId::new(), call.clone()));
+        let begun = ask::begin(self, (calls.collect(), first), about.offline).await?;
+        let (turn, now) = (self.turn.clone(), self.core.parts.clock.now());
+        let (written, belongs) = (Arc::clone(&begun), self.about());
         self.core
             .parts
             .store
@@ -229,32 +242,44 @@ impl Work {
                 turns::finish_model(tx, id, &said, now)?;
                 usage::insert(tx, &spent, now)?;
                 events::said(tx, belongs, &said, now)?;
-                for ((step, call), ordinal) in begun.iter().zip(first..) {
-                    turns::start_tool(tx, turn, (*step, ordinal), call, now)?;
-                    tx.show(session, tool_started(turn, call))?;
-                }
+                written
+                    .iter()
+                    .try_for_each(|one| one.write(tx, &turn, now))?;
                 fail::point(Point::CallsWritten);
                 Ok(())
             })
             .await?;
         fail::point(Point::CallsCommitted);
-        for ((step, call), ordinal) in calls.iter().zip(first..) {
-            let kind = StepKind::Tool {
-                call: call.clone(),
-                output: String::new(),
-                detail: serde_json::Value::Null,
-            };
-            self.steps.push(Step {
-                id: *step,
-                ordinal,
-                kind,
-                status: CallStatus::Running,
-                started_at: now,
-                first_token_at: None,
-                finished_at: None,
-            });
+        self.core.asked.notify_one();
+        self.steps.extend(begun.iter().map(|one| one.step(now)));
+        let run = begun.iter().filter(|one| one.runs());
+        Ok(run.map(|one| (one.id, one.call.clone())).collect())
+    }
+
+    /// What is in the context now, this turn's results included.
+    pub(super) fn flow_now(&self) -> Flow {
+        let mut flow = self.flow.clone();
+        flow.take_in(flow::of_steps(&self.steps));
+        flow
+    }
+
+    /// Takes in the result of a call.
+    pub(super) fn take_result(&mut self, (id, done, from): Finished) {
+        let Some(step) = self.steps.iter_mut().find(|s| s.id == id) else {
+            return;
+        };
+        step.status = done.status;
+        if let StepKind::Tool {
+            output,
+            detail,
+            provenance,
+            ..
+        } = &mut step.kind
+        {
+            *output = done.text;
+            *detail = done.detail;
+            *provenance = Some(from);
         }
-        Ok(calls)
     }
 
     /// Calls that began before a restart and may run again.
@@ -277,15 +302,8 @@ impl Work {
             return Ok(());
         }
         let finished = self.toolbox.run(self, calls).await?;
-        for (id, done) in finished {
-            let Some(step) = self.steps.iter_mut().find(|s| s.id == id) else {
-                continue;
-            };
-            step.status = done.status;
-            if let StepKind::Tool { output, detail, .. } = &mut step.kind {
-                *output = done.text;
-                *detail = done.detail;
-            }
+        for one in finished {
+            self.take_result(one);
         }
         Ok(())
     }

@@ -87,6 +87,8 @@ pub struct Waiting {
     pub mode: WhenBusy,
     /// For one that joined a running turn: said before the step with this ordinal.
     pub joined: Option<u32>,
+    /// Whether a plan is wanted first.
+    pub plan: bool,
     /// When it was accepted.
     pub received_at: Timestamp,
 }
@@ -107,6 +109,7 @@ fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
         model: row.get("model")?,
         mode: WhenBusy::parse(&row.get::<_, String>("mode")?),
         joined: row.get("joined")?,
+        plan: row.get("plan")?,
         received_at: row.get("received_at")?,
     })
 }
@@ -152,8 +155,8 @@ fn insert(
     now: Timestamp,
 ) -> Result<()> {
     let sql = "INSERT INTO inbox (id, connector, account, chat, external_id, external_user,
-                                  session_id, user_id, text, model, state, received_at, mode)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', ?11, ?12)";
+                                  session_id, user_id, text, model, state, received_at, mode, plan)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', ?11, ?12, ?13)";
     tx.prepare_cached(sql)?.execute(params![
         id,
         message.from.connector,
@@ -166,7 +169,8 @@ fn insert(
         message.text,
         message.model,
         now,
-        mode.as_str()
+        mode.as_str(),
+        message.plan
     ])?;
     Ok(())
 }

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::Result;
-use crate::types::{Attachment, MessageId, SessionId, Timestamp, TurnId, frame::AttachmentInfo};
+use crate::types::{
+    Attachment, MessageId, SessionId, Timestamp, TurnId, effect::Provenance, frame::AttachmentInfo,
+};
 
 /// Who said it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Message {
     pub status: String,
     /// Markdown.
     pub text: String,
+    /// Whose words they are; none for the agent's own.
+    pub provenance: Option<Provenance>,
     /// When.
     pub at: Timestamp,
 }
@@ -51,6 +55,9 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         origin: row.get("origin")?,
         status: row.get("status")?,
         text: row.get("content")?,
+        provenance: row
+            .get::<_, Option<String>>("provenance")?
+            .map(|text| Provenance::parse(&text)),
         at: row.get("created_at")?,
     })
 }
@@ -58,8 +65,9 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
 /// Writes a message.
 pub fn insert(tx: &Transaction<'_>, message: &Message) -> Result<()> {
     let sql =
-        "INSERT INTO messages (id, session_id, turn_id, role, origin, status, content, created_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        "INSERT INTO messages (id, session_id, turn_id, role, origin, status, content, created_at,
+                               provenance)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     tx.prepare_cached(sql)?.execute(params![
         message.id,
         message.session,
@@ -71,7 +79,8 @@ pub fn insert(tx: &Transaction<'_>, message: &Message) -> Result<()> {
         message.origin,
         message.status,
         message.text,
-        message.at
+        message.at,
+        message.provenance.map(Provenance::as_str)
     ])?;
     Ok(())
 }

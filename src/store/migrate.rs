@@ -38,6 +38,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(2, "0002_trust"),
     migration!(3, "0003_audit"),
     migration!(4, "0004_turns"),
+    migration!(5, "0005_approvals"),
 ];
 
 /// The version that this binary writes.

@@ -8,7 +8,8 @@ use rusqlite::{
 };
 
 use crate::types::{
-    MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId, Timestamp, TokenId, TurnId, UserId,
+    ApprovalId, GrantId, MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId, Timestamp,
+    TokenId, TurnId, UserId,
 };
 
 macro_rules! id_columns {
@@ -28,7 +29,8 @@ macro_rules! id_columns {
 }
 
 id_columns!(
-    MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId, TokenId, TurnId, UserId
+    ApprovalId, GrantId, MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId, TokenId,
+    TurnId, UserId
 );
 
 impl ToSql for Timestamp {

@@ -104,6 +104,22 @@ pub fn get(c: &Connection, id: SessionId) -> Result<Option<Session>> {
     Ok(query.query_row([id], session).optional()?)
 }
 
+/// What brought text from outside into the files of a session's workspace.
+pub fn tainted(c: &Connection, id: SessionId) -> Result<Option<String>> {
+    let mut query = c.prepare_cached("SELECT tainted FROM sessions WHERE id = ?1")?;
+    Ok(query
+        .query_row([id], |row| row.get(0))
+        .optional()?
+        .flatten())
+}
+
+/// Notes that text from outside may be in the files of a session's workspace; the first source stays.
+pub fn taint(tx: &Transaction<'_>, id: SessionId, source: &str) -> Result<()> {
+    let sql = "UPDATE sessions SET tainted = ?2 WHERE id = ?1 AND tainted IS NULL";
+    tx.prepare_cached(sql)?.execute(params![id, source])?;
+    Ok(())
+}
+
 /// Who owns a session and where it speaks.
 pub fn place(c: &Connection, id: SessionId) -> Result<Option<(UserId, Address)>> {
     let sql = "SELECT user_id, connector, account, chat FROM sessions WHERE id = ?1";

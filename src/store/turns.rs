@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::{Result, row};
 use crate::types::{
-    Address, MessageId, SessionId, StepId, Timestamp, TurnId, chat::Call, chat::Usage,
+    Address, MessageId, SessionId, StepId, Timestamp, TurnId,
+    chat::{Call, Usage},
+    effect::{Effects, Provenance},
     frame::CallStatus,
 };
 
@@ -38,6 +40,10 @@ pub struct Turn {
     pub started_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// Since when it waits for a person.
+    pub parked_at: Option<Timestamp>,
+    /// How long it has waited for persons before, in microseconds.
+    pub waited: i64,
 }
 
 fn turn(row: &Row<'_>) -> rusqlite::Result<Turn> {
@@ -58,6 +64,8 @@ fn turn(row: &Row<'_>) -> rusqlite::Result<Turn> {
         error: row.get("error")?,
         started_at: row.get("started_at")?,
         finished_at: row.get("finished_at")?,
+        parked_at: row.get("parked_at")?,
+        waited: row.get("waited")?,
     })
 }
 
@@ -102,6 +110,10 @@ pub enum StepKind {
         output: String,
         /// The result for people and programs.
         detail: Value,
+        /// What its tool may do to the flow of data.
+        effects: Effects,
+        /// Where its result came from.
+        provenance: Option<Provenance>,
     },
 }
 
@@ -133,13 +145,21 @@ fn step(row: &Row<'_>) -> rusqlite::Result<Step> {
             },
             output: row.get::<_, Option<String>>("output")?.unwrap_or_default(),
             detail: row::json(row, "detail")?,
+            // What was not classified counts as everything.
+            effects: serde_json::from_value(row::json(row, "effects")?).unwrap_or(Effects::ALL),
+            provenance: row
+                .get::<_, Option<String>>("provenance")?
+                .map(|text| Provenance::parse(&text)),
         }
     };
     Ok(Step {
         id: row.get("id")?,
         ordinal: row.get("ordinal")?,
         kind,
-        status: CallStatus::parse(&row.get::<_, String>("status")?),
+        status: match CallStatus::parse(&row.get::<_, String>("status")?) {
+            CallStatus::Running if row.get("waiting")? => CallStatus::Waiting,
+            status => status,
+        },
         started_at: row.get("started_at")?,
         first_token_at: row.get("first_token_at")?,
         finished_at: row.get("finished_at")?,
@@ -293,15 +313,18 @@ pub fn start_tool(
     tx: &Transaction<'_>,
     turn: TurnId,
     (id, ordinal): (StepId, u32),
-    call: &Call,
+    (call, effects): (&Call, Effects),
     now: Timestamp,
 ) -> Result<()> {
     let sql =
-        "INSERT INTO steps (id, turn_id, ordinal, kind, status, name, call_id, input, started_at)
-               VALUES (?1, ?2, ?3, 'tool', 'running', ?4, ?5, ?6, ?7)";
+        "INSERT INTO steps (id, turn_id, ordinal, kind, status, name, call_id, input, effects,
+                                  started_at)
+               VALUES (?1, ?2, ?3, 'tool', 'running', ?4, ?5, ?6, ?7, ?8)";
     let input = call.args.to_string();
-    tx.prepare_cached(sql)?
-        .execute(params![id, turn, ordinal, call.tool, call.id, input, now])?;
+    let effects = serde_json::to_string(&effects).unwrap_or_default();
+    tx.prepare_cached(sql)?.execute(params![
+        id, turn, ordinal, call.tool, call.id, input, effects, now
+    ])?;
     Ok(())
 }
 

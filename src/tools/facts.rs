@@ -7,7 +7,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Done, Kit, Scope, Tool, arguments, short, strings};
-use crate::{memory::Memory, schedule::Schedules, store::memories::Search, types::chat::ToolSpec};
+use crate::{
+    memory::Memory,
+    schedule::Schedules,
+    store::memories::Search,
+    types::{chat::ToolSpec, effect::Effects},
+};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Action {
@@ -101,6 +106,13 @@ impl Tool for Facts {
     fn idempotent(&self) -> bool {
         // A fact is kept once however often it is told; looking changes nothing.
         self.action != Action::Forget
+    }
+
+    fn effects(&self) -> Effects {
+        match self.action {
+            Action::Remember | Action::Forget => Effects::CHANGES_STATE,
+            Action::Recall | Action::List => Effects::READS_PRIVATE,
+        }
     }
 
     async fn call(&self, scope: Scope, args: Value) -> Done {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Done, Kit, Scope, Tool, arguments, strings};
 use crate::{
     skills::{State, catalog::Catalog, needs::Need},
-    types::chat::ToolSpec,
+    types::{chat::ToolSpec, effect::Effects},
 };
 
 struct Read {
@@ -49,6 +49,10 @@ impl Tool for Read {
 
     fn idempotent(&self) -> bool {
         true
+    }
+
+    fn effects(&self) -> Effects {
+        Effects::NONE
     }
 
     async fn call(&self, _scope: Scope, args: Value) -> Done {
@@ -101,6 +105,10 @@ impl Tool for List {
 
     fn idempotent(&self) -> bool {
         true
+    }
+
+    fn effects(&self) -> Effects {
+        Effects::NONE
     }
 
     async fn call(&self, _scope: Scope, _args: Value) -> Done {

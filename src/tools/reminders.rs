@@ -11,7 +11,7 @@ use super::{Done, Kit, Scope, Tool, arguments, short, strings};
 use crate::{
     schedule::{Job, Schedules},
     store::schedules::{Kind, Schedule},
-    types::chat::ToolSpec,
+    types::{chat::ToolSpec, effect::Effects},
 };
 
 #[derive(Clone, Copy)]
@@ -87,6 +87,13 @@ impl Tool for Reminders {
 
     fn for_models(&self) -> bool {
         false
+    }
+
+    fn effects(&self) -> Effects {
+        match self.action {
+            Action::Set | Action::Cancel => Effects::CHANGES_STATE,
+            Action::List => Effects::READS_PRIVATE,
+        }
     }
 
     async fn call(&self, scope: Scope, args: Value) -> Done {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Done, Kit, Scope, Tool, ability, arguments, skill};
 use crate::{
     skills::{Skill, State, run::RunContext},
-    types::chat::ToolSpec,
+    types::{chat::ToolSpec, effect::Effects},
 };
 
 /// Most arguments of a script.
@@ -54,6 +54,11 @@ impl Tool for Script {
                 "additionalProperties": false
             }),
         }
+    }
+
+    /// Nothing is known of what a script does.
+    fn effects(&self) -> Effects {
+        Effects::ALL
     }
 
     /// Nobody is told of it while no skill has a script.

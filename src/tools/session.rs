@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Done, Kit, Scope, Tool};
 use crate::{
     store::{Store, sessions},
-    types::{Clock, chat::ToolSpec},
+    types::{Clock, chat::ToolSpec, effect::Effects},
 };
 
 struct BeginNew {
@@ -39,6 +39,10 @@ impl Tool for BeginNew {
 
     fn idempotent(&self) -> bool {
         true
+    }
+
+    fn effects(&self) -> Effects {
+        Effects::NONE
     }
 
     async fn call(&self, scope: Scope, _args: Value) -> Done {

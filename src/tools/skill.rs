@@ -11,6 +11,7 @@ use crate::{
     fail::{self, Point},
     skills::{
         Skill, State,
+        permission::{Grant, Permission},
         run::{RunContext, RunResult, Status},
     },
     store::{
@@ -20,8 +21,8 @@ use crate::{
         tasks, users,
     },
     types::{
-        Place, SessionId, TaskId, Timestamp, TurnId, chat::ToolSpec, frame::CallStatus,
-        text::shorten,
+        Place, SessionId, TaskId, Timestamp, TurnId, chat::ToolSpec, effect::Effects,
+        frame::CallStatus, text::shorten,
     },
 };
 
@@ -71,6 +72,23 @@ impl Tool for SkillTool {
         self.skill.manifest.idempotent
     }
 
+    fn effects(&self) -> Effects {
+        effects(&self.skill)
+    }
+
+    fn hash(&self) -> String {
+        self.skill.hash.clone()
+    }
+
+    fn confirm(&self) -> bool {
+        self.skill.manifest.confirm
+    }
+
+    fn works_on_files(&self) -> bool {
+        let files = |permission: &Permission| matches!(permission.grant(), Grant::Files { .. });
+        self.skill.granted.iter().any(files)
+    }
+
     async fn call(&self, scope: Scope, args: Value) -> Done {
         match run(&self.kit, &self.skill, scope, args).await {
             Ok((_, done)) => done,
@@ -79,8 +97,31 @@ impl Tool for SkillTool {
     }
 }
 
+/// What a skill says that it does, and what its permissions let it do whatever it says.
+pub fn effects(skill: &Skill) -> Effects {
+    let granted = skill
+        .granted
+        .iter()
+        .map(|permission| match permission.grant() {
+            Grant::Network(_) => Effects::SENDS_OUT.and(Effects::INGESTS_UNTRUSTED),
+            Grant::Ability(name) => match name.as_str() {
+                "memory:read" => Effects::READS_PRIVATE,
+                "memory:write" | "schedule" => Effects::CHANGES_STATE,
+                "message:send" => Effects::SENDS_OUT,
+                _ => Effects::NONE,
+            },
+            Grant::Shell
+            | Grant::Exec(_)
+            | Grant::Files { .. }
+            | Grant::Env(_)
+            | Grant::Secret { .. } => Effects::NONE,
+        });
+    let declared = Effects::declared(&skill.manifest.effects);
+    granted.fold(declared, Effects::and)
+}
+
 /// Where a session's skills work.
-pub(super) fn workspace(kit: &Kit, session: SessionId) -> PathBuf {
+pub fn workspace(kit: &Kit, session: SessionId) -> PathBuf {
     kit.workspaces.join(session.to_string())
 }
 

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::types::{MessageId, SessionId, Timestamp, TurnId, chat::Usage, money::Usd};
+use crate::types::{ApprovalId, MessageId, SessionId, Timestamp, TurnId, chat::Usage, money::Usd};
 
 /// One frame: a body with its place in the session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,6 +106,50 @@ pub enum Body {
         /// How long it ran.
         duration_ms: u64,
     },
+    /// A call waits for a person's decision; the turn goes on when all of its calls have results.
+    #[serde(rename = "approval.requested")]
+    ApprovalRequested {
+        /// The turn.
+        turn_id: TurnId,
+        /// The call.
+        call_id: String,
+        /// What is asked, as `GET /api/v1/approvals/{id}` answers it.
+        approval: Value,
+    },
+    /// A plan waits for a person's decision.
+    #[serde(rename = "plan.proposed")]
+    PlanProposed {
+        /// The turn.
+        turn_id: TurnId,
+        /// The call.
+        call_id: String,
+        /// The steps: title, tool and arguments.
+        steps: Value,
+        /// What is asked, as `GET /api/v1/approvals/{id}` answers it.
+        approval: Value,
+    },
+    /// A question was decided, has expired or does not matter any more.
+    #[serde(rename = "approval.resolved")]
+    ApprovalResolved {
+        /// The turn.
+        turn_id: TurnId,
+        /// The call.
+        call_id: String,
+        /// The question.
+        approval_id: ApprovalId,
+        /// `approved`, `denied`, `expired` or `cancelled`.
+        state: String,
+        /// `once`, `session`, `always` or `deny`.
+        decision: Option<String>,
+        /// Why.
+        note: Option<String>,
+        /// Who decided.
+        by: String,
+        /// Through which door.
+        via: String,
+        /// When.
+        at: Timestamp,
+    },
     /// Something worth knowing: a fallback, dropped context, a late reminder.
     #[serde(rename = "notice")]
     Notice {
@@ -171,6 +215,9 @@ impl Body {
             | Self::ToolStarted { turn_id, .. }
             | Self::ToolOutput { turn_id, .. }
             | Self::ToolFinished { turn_id, .. }
+            | Self::ApprovalRequested { turn_id, .. }
+            | Self::PlanProposed { turn_id, .. }
+            | Self::ApprovalResolved { turn_id, .. }
             | Self::Failed { turn_id, .. } => Some(*turn_id),
             Self::Notice { turn_id, .. } | Self::Completed { turn_id, .. } => *turn_id,
         }
@@ -195,6 +242,8 @@ impl Body {
 pub enum CallStatus {
     /// Not yet.
     Running,
+    /// It did not begin: a person decides about it.
+    Waiting,
     /// It did what it was asked.
     Ok,
     /// It ran and failed, or could not be run.
@@ -212,6 +261,7 @@ impl CallStatus {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Waiting => "waiting",
             Self::Ok => "ok",
             Self::Failed => "failed",
             Self::Interrupted => "interrupted",
@@ -224,6 +274,7 @@ impl CallStatus {
     pub fn parse(text: &str) -> Self {
         match text {
             "running" => Self::Running,
+            "waiting" => Self::Waiting,
             "ok" => Self::Ok,
             "interrupted" => Self::Interrupted,
             "cancelled" => Self::Cancelled,

@@ -56,4 +56,8 @@ ids! {
     MemoryId,
     /// An API token.
     TokenId,
+    /// A question whether something may be done.
+    ApprovalId,
+    /// A lasting answer to such questions.
+    GrantId,
 }

@@ -14,13 +14,16 @@
 )]
 #![expect(unreachable_pub, reason = "helpers of tests are seen by tests alone")]
 
+mod approvals;
 mod audit;
 mod chat;
 mod cli;
 mod config;
 mod delivery;
 mod disk;
+mod dojo;
 mod doors;
+mod flow;
 mod kill;
 mod peers;
 mod providers;

@@ -237,6 +237,34 @@ const cases = {
     assert.equal(await page.getByTestId('stopped-banner').count(), 0);
   },
 
+  async 'asks, shows the change, and takes the answer by keyboard'({ open, page, send, answered }) {
+    await open('/');
+    await send('please approve this');
+    const card = page.locator('[data-testid=approval][data-state=pending]');
+    await card.getByText('+milk').waitFor();
+    await card.getByText('writing files below').waitFor();
+    await page.getByTestId('announcer').getByText('Nexflow asks you').waitFor({ state: 'attached' });
+    await page.getByTestId('approvals-link').getByText('1').waitFor();
+    // A reload loses nothing of it; Escape closes the answer, not the turn.
+    await page.reload();
+    await card.getByTestId('deny').focus();
+    await page.keyboard.press('Enter');
+    await page.keyboard.press('Escape');
+    await card.getByTestId('allow-always').focus();
+    await page.keyboard.press('Enter');
+    await answered();
+    await page.locator('[data-testid=approval][data-state=approved]').getByText('always').waitFor();
+    await send('approve another');
+    await card.getByTestId('deny').click();
+    await page.keyboard.type('not today');
+    await page.keyboard.press('Enter');
+    await answered(2);
+    await page.locator('[data-state=denied]').getByText('not today').waitFor();
+    await page.getByTestId('approvals-link').click();
+    await page.getByTestId('grants').getByRole('button', { name: 'Revoke' }).click();
+    await page.getByText('Nothing: every question is asked each time.').waitFor();
+  },
+
   async 'remembers the theme'({ open, page }) {
     await open('/');
     const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
@@ -288,6 +316,9 @@ const cases = {
       await send('fail now');
       await page.locator('[data-status=failed]').first().waitFor();
       await check('chat');
+      await send('please approve this');
+      await page.getByTestId('allow-once').waitFor();
+      await check('a question');
       await page.setViewportSize(PHONE);
       await check('chat on a phone');
       await page.getByTestId('menu').click();
@@ -297,6 +328,10 @@ const cases = {
       await page.setViewportSize({ width: 1280, height: 800 });
       await page.getByTestId('trust').first().waitFor();
       await check('skills');
+      await page.getByTestId('approvals-link').click();
+      await page.getByRole('heading', { name: 'Waiting' }).waitFor();
+      await check('approvals');
+      await page.getByTestId('skills-link').click();
       await page.getByTestId('trust').first().click();
       await page.getByTestId('diff').waitFor();
       await check('trust dialog');

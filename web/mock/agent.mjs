@@ -1,11 +1,11 @@
 // What the stand-in answers. Words in the message choose the script:
-// "uname", "table" or "code", "slow", "fail", "remind", "build" (several tools); anything else is echoed.
+// "approve", "uname", "table" or "code", "slow", "fail", "remind", "build" (several tools); anything else is echoed.
 
 import { longAnswer, tour } from './data.mjs';
 
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
-export async function answerTo({ text, turn, alive, emit, remind }) {
+export async function answerTo({ text, turn, alive, emit, remind, ask }) {
   const tools = [];
   let said = '';
   const going = () => alive() && !turn.cancelled;
@@ -70,6 +70,24 @@ export async function answerTo({ text, turn, alive, emit, remind }) {
     await tool('files', { action: 'edit', path: 'src/main.rs', find: '"8080"', replace: '8080' }, { output: { changed: 1 }, ms: 90 });
     await tool('shell', { command: 'cargo build --release' }, { lines: ['Compiling app v0.1.0', 'Finished release in 4.1s'], output: { exit_code: 0, stdout: 'Finished `release` profile in 4.12s\n', stderr: '' }, ms: 900 });
     await say('I made it a number, and the build passes now.');
+  } else if (asked.includes('approve')) {
+    const input = { path: 'notes/list.txt', content: 'eggs\nmilk\n', mode: 'overwrite' };
+    emit({ type: 'tool.started', call_id: 'w1', skill: 'file-write', input });
+    const said = await ask({
+      call_id: 'w1',
+      kind: 'call',
+      tool: 'file-write',
+      args: input,
+      effects: ['changes_state'],
+      summary: 'Write 10 bytes to the file `notes/list.txt`',
+      reason: 'a rule of the configuration asks about it',
+      diff: '--- a/notes/list.txt\n+++ b/notes/list.txt\n@@ -1,2 +1,2 @@\n eggs\n-bread\n+milk\n',
+      pattern: { text: 'writing files below `notes/`' },
+    });
+    const done = { call_id: 'w1', skill: 'file-write', status: said === 'deny' ? 'refused' : 'ok', output: {}, duration_ms: 12 };
+    tools.push({ id: 'w1', skill: 'file-write', input, status: done.status, output: {}, duration_ms: 12 });
+    emit({ type: 'tool.finished', ...done });
+    await say(said === 'deny' ? 'Then I leave it as it is.' : 'The list is changed.');
   } else if (asked.includes('uname')) {
     await tool('shell', { command: 'uname -a' }, { lines: ['Linux'], output: { exit_code: 0, stdout: 'Linux nexflow 6.12.8-amd64 #1 SMP x86_64 GNU/Linux\n', stderr: '' }, ms: 350 });
     await say('This machine runs **Linux 6.12** on x86_64:\n\n```\nLinux nexflow 6.12.8-amd64 #1 SMP x86_64 GNU/Linux\n```');

@@ -10,6 +10,8 @@ export class Store {
     this.sessions = new Map();
     this.skills = structuredClone(skills);
     this.generation = 0;
+    this.approvals = [];
+    this.grants = [];
     this.started = Date.now();
     if (settings.seed) for (const s of seedSessions()) this.#insert(s);
   }
@@ -77,7 +79,7 @@ export class Store {
     session.turn = turn;
     this.emit(session, { type: 'turn.started', turn_id: turn.id, message_id: message.id, attempt: message.attempt });
     const alive = () => generation === this.generation;
-    const end = await answerTo({ text: message.text, turn, alive, emit: (f) => this.emit(session, { turn_id: turn.id, ...f }), remind: (text, ms) => this.#remind(session, text, ms) });
+    const end = await answerTo({ text: message.text, turn, alive, emit: (f) => this.emit(session, { turn_id: turn.id, ...f }), remind: (text, ms) => this.#remind(session, text, ms), ask: (what) => this.#ask(session, turn, what) });
     if (!alive()) return;
     this.#finish(session, message, turn, end);
     session.queue.shift();
@@ -93,6 +95,36 @@ export class Store {
     if (end.error) return this.emit(session, { type: 'turn.failed', turn_id: turn.id, message_id: answer.id, text: end.text, error: end.error, at });
     const { provider, model, usage } = end;
     this.emit(session, { type: 'message.completed', turn_id: turn.id, message_id: answer.id, text: end.text, usage, provider, model, at, status: message.status });
+  }
+
+  #ask(session, turn, what) {
+    const at = Date.now();
+    const approval = { id: randomUUID(), session_id: session.meta.id, turn_id: turn.id, source: null, command: null, gated: false, who: 'owner', state: 'pending', created_at: new Date(at).toISOString(), expires_at: new Date(at + 3_600_000).toISOString(), ...what };
+    this.approvals.unshift(approval);
+    this.emit(session, { type: 'approval.requested', turn_id: turn.id, call_id: what.call_id, approval });
+    return new Promise((decided) => {
+      approval.settle = (decision, note) => {
+        const state = decision === 'deny' ? 'denied' : 'approved';
+        Object.assign(approval, { state, decision, note, decided_by: 'owner', decided_via: 'web', decided_at: new Date().toISOString() });
+        this.emit(session, { type: 'approval.resolved', turn_id: turn.id, call_id: what.call_id, approval_id: approval.id, state, decision, note, by: 'owner', via: 'web', at: approval.decided_at });
+        if (decision === 'always') this.grants.push({ id: randomUUID(), session_id: null, tool: what.tool, pattern: what.pattern, gated: false, made_by: 'owner', created_at: approval.decided_at, expires_at: approval.expires_at, used: 0 });
+        decided(decision);
+      };
+    });
+  }
+
+  #approvals(method, id, body) {
+    if (!id) return { body: { approvals: this.approvals.map(({ settle, ...rest }) => rest) } };
+    const approval = this.approvals.find((a) => a.id === id);
+    if (!approval || approval.state !== 'pending') return null;
+    if (method === 'POST') approval.settle(body.decision, body.reason ?? null);
+    const { settle, ...rest } = approval;
+    return { body: rest };
+  }
+
+  #grants(method, id) {
+    if (method === 'DELETE') this.grants = this.grants.filter((g) => g.id !== id);
+    return method === 'DELETE' ? { status: 204 } : { body: { grants: this.grants } };
   }
 
   #remind(session, text, ms) {
@@ -139,6 +171,8 @@ export class Store {
   api(method, path, query, body) {
     const [, family, name, tail] = path.split('/').map(decodeURIComponent);
     if (family === 'status') return { body: this.status() };
+    if (family === 'approvals') return this.#approvals(method, name, body);
+    if (family === 'grants') return this.#grants(method, name);
     if (family === 'skills') return this.#skills(method, name, tail, body);
     if (family !== 'sessions') return null;
     if (!name) return { body: this.#list(query.get('q') ?? '') };
@@ -162,7 +196,9 @@ export class Store {
     const before = session.messages.findIndex((m) => m.id === query.get('before'));
     const upTo = before < 0 ? session.messages.length : before;
     const from = Math.max(0, upTo - Number(query.get('limit') ?? 60));
-    return { messages: session.messages.slice(from, upTo), seq: session.seq, next_cursor: from > 0 ? session.messages[from].id : null };
+    // Like the daemon: the frames of a turn that runs are played again.
+    const begun = session.turn && session.frames.findLast((f) => f.type === 'turn.started' && f.turn_id === session.turn.id);
+    return { messages: session.messages.slice(from, upTo), seq: begun ? begun.seq - 1 : session.seq, next_cursor: from > 0 ? session.messages[from].id : null };
   }
 
   #skills(method, name, tail, body) {

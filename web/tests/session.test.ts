@@ -21,7 +21,7 @@ const completed = (text: string, more: object = {}): Loose => ({ type: 'message.
 
 const answer = (state: SessionState) => state.entries.find((e): e is AnswerEntry => e.kind === 'assistant') as AnswerEntry;
 const user = (state: SessionState) => state.entries.find((e): e is UserEntry => e.kind === 'user') as UserEntry;
-const shape = (state: SessionState) => answer(state).parts.map((p) => (p.type === 'text' ? p.text : p.type === 'tool' ? `<${p.callId} ${p.status}>` : `!${p.text}`));
+const shape = (state: SessionState) => answer(state).parts.map((p) => (p.type === 'text' ? p.text : p.type === 'tool' ? `<${p.callId} ${p.status}>` : p.type === 'notice' ? `!${p.text}` : '?'));
 
 describe('a plain turn', () => {
   it('goes from accepted to answered', () => {
@@ -67,7 +67,7 @@ describe('duplicates and gaps', () => {
 
   it('ignores pong, error and unknown frames', () => {
     const state = play([accepted]);
-    for (const type of ['pong', 'error', 'approval.requested']) {
+    for (const type of ['pong', 'error', 'something.new']) {
       expect(reduce(state, { type, seq: 0, session_id: 's' } as unknown as Frame)).toBe(state);
     }
   });
@@ -249,5 +249,27 @@ describe('history', () => {
     const state = fromHistory('s', { messages: [stored('b', 'user')], seq: 9, next_cursor: 'b' });
     const more = prepend(state, { messages: [stored('a', 'user'), stored('b', 'user')], seq: 9, next_cursor: null });
     expect(more.entries.map((e) => e.key)).toEqual(['a', 'b']);
+  });
+});
+
+describe('a question', () => {
+  const approval = { id: 'q1', tool: 'shell', args: { command: 'ls' }, state: 'pending', summary: 'Run ls' };
+  const requested: Loose = { type: 'approval.requested', turn_id: 't1', call_id: 'x', approval };
+  const resolved = (state: string): Loose => ({ type: 'approval.resolved', turn_id: 't1', call_id: 'x', approval_id: 'q1', state, by: 'owner', via: 'web', at: '2026-01-01T00:00:02Z' });
+  const question = (state: SessionState) => answer(state).parts.find((p) => p.type === 'approval');
+
+  it('waits, is decided, and its call goes on', () => {
+    const waiting = play([accepted, started, toolStarted('x'), requested]);
+    expect(answer(waiting).parts).toMatchObject([{ status: 'waiting' }, { approval: { state: 'pending' } }]);
+    const going = play([resolved('approved')], waiting);
+    expect(answer(going).parts).toMatchObject([{ status: 'running' }, { approval: { state: 'approved', decided_by: 'owner' } }]);
+    expect(question(play([toolFinished('x'), completed('done')], going))).toBeDefined();
+  });
+
+  it('is shown once when it is told again, and settles with its turn', () => {
+    const twice = play([accepted, started, toolStarted('x'), requested, requested]);
+    expect(answer(twice).parts.filter((p) => p.type === 'approval')).toHaveLength(1);
+    const stopped = play([resolved('cancelled'), completed('', { status: 'cancelled' })], twice);
+    expect(answer(stopped).parts).toMatchObject([{ status: 'cancelled' }, { approval: { state: 'cancelled' } }]);
   });
 });

@@ -44,6 +44,12 @@ impl View {
         Ok(end)
     }
 
+    /// Ends the line that is open: something else is shown now.
+    pub(super) fn pause(&mut self) -> Result<()> {
+        let text = self.break_line();
+        raw(&text)
+    }
+
     fn render(&mut self, frame: &Value) -> (String, End) {
         let text = field(frame, "text");
         let shown = match field(frame, "type") {

@@ -19,6 +19,7 @@ use crate::{
     },
     types::{
         Address, Clock, Inbound, StepId, Timestamp, UserId, WhenBusy, chat::ToolSpec, chat::Usage,
+        effect::Effects,
     },
 };
 
@@ -125,6 +126,7 @@ impl World {
             person: Some(self.user),
             text: format!("<said {}>", self.said),
             attachments: Vec::new(),
+            plan: false,
             session: Some(self.session),
             model: None,
             mode: None,
@@ -163,6 +165,7 @@ impl World {
         self.write(move |tx| {
             turns::finish_model(tx, step, &said, Timestamp(3))?;
             for (call, ordinal) in said.calls.iter().zip(first + 1..) {
+                let call = (call, Effects::NONE);
                 turns::start_tool(tx, turn, (StepId::new(), ordinal), call, Timestamp(3))?;
             }
             Ok(())
@@ -288,7 +291,7 @@ impl World {
             .store
             .read(move |c| Ok((past(c, session, turn)?, joined(c, also)?)));
         let (past, joined) = read.await.unwrap();
-        let (mut messages, dropped) = fit(past, u64::MAX);
+        let (mut messages, dropped, _) = fit(past, u64::MAX);
         assert_eq!(dropped, 0);
         messages.push(Message::User {
             text: claim.asked.text.clone(),
@@ -323,6 +326,7 @@ fn message(session: SessionId, turn: Option<TurnId>, status: &str) -> messages::
         origin: "turn".to_owned(),
         status: status.to_owned(),
         text: "answered".to_owned(),
+        provenance: None,
         at: Timestamp(7),
     }
 }

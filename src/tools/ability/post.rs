@@ -13,6 +13,7 @@ use crate::{
     tools::{Kit, Post},
     types::{
         Clock, MessageId, Place, Timestamp,
+        effect::Provenance,
         frame::{Body, UsageInfo},
     },
 };
@@ -95,6 +96,7 @@ fn write(
         origin: "skill".to_owned(),
         status: "ok".to_owned(),
         text: text.clone(),
+        provenance: Some(Provenance::Skill),
         at: now,
     };
     messages::insert(tx, &message)?;

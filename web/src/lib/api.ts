@@ -1,4 +1,17 @@
-import type { Difference, MessagePage, Session, SessionPage, Skill, SkillChange, Status, Trace, User } from './types';
+import type {
+  Approval,
+  Decision,
+  Difference,
+  Grant,
+  MessagePage,
+  Session,
+  SessionPage,
+  Skill,
+  SkillChange,
+  Status,
+  Trace,
+  User,
+} from './types';
 
 export class ApiError extends Error {
   /** 0 when the daemon could not be reached. */
@@ -68,3 +81,10 @@ export const patchSkill = (name: string, change: SkillChange) => request<Skill>(
 export const skillDiff = (name: string) => request<Difference>('GET', `/skills/${part(name)}/diff`);
 export const stopSkills = () => request<void>('POST', '/skills/stop', {});
 export const startSkills = () => request<void>('POST', '/skills/start', {});
+
+export const approvals = async (state: 'pending' | 'all') =>
+  (await request<{ approvals: Approval[] }>('GET', `/approvals${query({ state, limit: 60 })}`)).approvals;
+export const decide = (id: string, decision: Decision, more: { reason?: string; steps?: number[] } = {}) =>
+  request<Approval>('POST', `/approvals/${part(id)}`, { decision, ...more });
+export const grants = async () => (await request<{ grants: Grant[] }>('GET', '/grants')).grants;
+export const revoke = (id: string) => request<void>('DELETE', `/grants/${part(id)}`);

@@ -52,3 +52,12 @@ export function usageText(usage: Usage | null): string {
   if (!(cost > 0)) return tokens;
   return `${tokens}, $${cost < 0.01 ? cost.toFixed(4) : cost.toFixed(2)}`;
 }
+
+/** "59 min left", "12 s left", "" when it is over. */
+export function timeLeft(until: string, now: number): string {
+  const left = Date.parse(until) - now;
+  if (Number.isNaN(left) || left <= 0) return '';
+  if (left < MINUTE) return `${Math.ceil(left / 1000)} s left`;
+  if (left < 2 * HOUR) return `${Math.max(1, Math.round(left / MINUTE))} min left`;
+  return `${Math.round(left / HOUR)} h left`;
+}

@@ -1,6 +1,6 @@
 // The frames of /ws/chat/{session}. The contract is docs/api.md.
 
-import type { AttachmentInfo, AttachmentUpload, ToolStatus, Usage } from './types';
+import type { Approval, ApprovalState, AttachmentInfo, AttachmentUpload, PlanStep, ToolStatus, Usage } from './types';
 
 interface Base {
   seq: number;
@@ -55,9 +55,34 @@ export interface ToolFinished extends Base {
   turn_id: string;
   call_id: string;
   skill: string;
-  status: Exclude<ToolStatus, 'running'>;
+  status: Exclude<ToolStatus, 'running' | 'waiting'>;
   output: unknown;
   duration_ms: number;
+}
+export interface ApprovalRequested extends Base {
+  type: 'approval.requested';
+  turn_id: string;
+  call_id: string;
+  approval: Approval;
+}
+export interface PlanProposed extends Base {
+  type: 'plan.proposed';
+  turn_id: string;
+  call_id: string;
+  steps: PlanStep[];
+  approval: Approval;
+}
+export interface ApprovalResolved extends Base {
+  type: 'approval.resolved';
+  turn_id: string;
+  call_id: string;
+  approval_id: string;
+  state: ApprovalState;
+  decision?: string | null;
+  note?: string | null;
+  by: string;
+  via: string;
+  at: string;
 }
 export interface Notice extends Base {
   type: 'notice';
@@ -103,6 +128,9 @@ export type Frame =
   | ToolStarted
   | ToolOutput
   | ToolFinished
+  | ApprovalRequested
+  | PlanProposed
+  | ApprovalResolved
   | Notice
   | MessageCompleted
   | TurnFailed

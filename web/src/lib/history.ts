@@ -4,7 +4,7 @@ import { newTool, type Part } from './parts';
 import { emptySession, newAnswer, type Entry, type SessionState } from './session';
 import type { Message, MessagePage, ToolCall, ToolStatus } from './types';
 
-const TOOL_STATES = new Set<string>(['running', 'ok', 'failed', 'interrupted', 'cancelled', 'refused']);
+const TOOL_STATES = new Set<string>(['running', 'waiting', 'ok', 'failed', 'interrupted', 'cancelled', 'refused']);
 
 /** What was shown `before` keeps its identity on the page, and a finished answer its order of parts. */
 export function fromHistory(id: string, page: MessagePage, before: Entry[] = []): SessionState {

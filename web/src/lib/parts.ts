@@ -1,6 +1,6 @@
 // The pieces of one answer, in the order they happened.
 
-import type { ToolStatus } from './types';
+import type { Approval, ToolStatus } from './types';
 
 export interface TextPart {
   type: 'text';
@@ -23,7 +23,11 @@ export interface NoticePart {
   code: string;
   text: string;
 }
-export type Part = TextPart | ToolPart | NoticePart;
+export interface ApprovalPart {
+  type: 'approval';
+  approval: Approval;
+}
+export type Part = TextPart | ToolPart | NoticePart | ApprovalPart;
 
 export const newTool = (callId: string): ToolPart => ({
   type: 'tool',
@@ -47,9 +51,16 @@ export function patchTool(parts: Part[], callId: string, patch: Patch): Part[] {
   return parts.map((p, i) => (i === index ? apply(p as ToolPart) : p));
 }
 
+/** Shows a question after what came before it; one that is shown already is replaced. */
+export function putApproval(parts: Part[], approval: Approval): Part[] {
+  const index = parts.findIndex((p) => p.type === 'approval' && p.approval.id === approval.id);
+  if (index < 0) return [...parts, { type: 'approval', approval }];
+  return parts.map((p, i) => (i === index ? { type: 'approval', approval } : p));
+}
+
 /** A turn that is over has no running tool. */
 export function settleTools(parts: Part[], status: ToolStatus): Part[] {
-  return parts.map((p) => (p.type === 'tool' && p.status === 'running' ? { ...p, status, progress: null } : p));
+  return parts.map((p) => (p.type === 'tool' && (p.status === 'running' || p.status === 'waiting') ? { ...p, status, progress: null } : p));
 }
 
 /**

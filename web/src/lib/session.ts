@@ -1,7 +1,16 @@
 // One conversation as the page shows it: a pure projection of history and frames.
 
-import type { Frame, MessageAccepted, MessageCompleted, MessageJoined, ToolFinished, TurnFailed, TurnStarted } from './frames';
-import { finalText, patchTool, settleTools, type Part } from './parts';
+import type {
+  ApprovalResolved,
+  Frame,
+  MessageAccepted,
+  MessageCompleted,
+  MessageJoined,
+  ToolFinished,
+  TurnFailed,
+  TurnStarted,
+} from './frames';
+import { finalText, patchTool, putApproval, settleTools, type Part } from './parts';
 import type { AttachmentInfo, MessageStatus, Usage } from './types';
 
 export interface UserEntry {
@@ -110,6 +119,14 @@ export function reduce(state: SessionState, frame: Frame): SessionState {
       }));
     case 'tool.finished':
       return withAnswer(state, frame.turn_id, (answer) => toolFinished(answer, frame));
+    case 'approval.requested':
+    case 'plan.proposed':
+      return withAnswer(state, frame.turn_id, (answer) => ({
+        ...answer,
+        parts: putApproval(patchTool(answer.parts, frame.call_id, { skill: frame.approval.tool, input: frame.approval.args, status: 'waiting' }), frame.approval),
+      }));
+    case 'approval.resolved':
+      return withAnswer(state, frame.turn_id, (answer) => ({ ...answer, parts: resolved(answer.parts, frame) }));
     case 'notice':
       return frame.turn_id ? withNotice(state, frame.turn_id, frame.code, frame.text) : looseNotice(state, frame);
     case 'message.completed':
@@ -194,6 +211,15 @@ function toolFinished(answer: AnswerEntry, frame: ToolFinished): AnswerEntry {
       progress: null,
     })),
   };
+}
+
+function resolved(parts: Part[], frame: ApprovalResolved): Part[] {
+  const settled = parts.map((p): Part => {
+    if (p.type !== 'approval' || p.approval.id !== frame.approval_id) return p;
+    const { state, decision, note, by, via, at } = frame;
+    return { type: 'approval', approval: { ...p.approval, state, decision, note, decided_by: by, decided_via: via, decided_at: at } };
+  });
+  return frame.state === 'approved' ? patchTool(settled, frame.call_id, { status: 'running' }) : settled;
 }
 
 function completed(state: SessionState, frame: MessageCompleted): SessionState {

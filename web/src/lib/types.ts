@@ -64,7 +64,7 @@ export interface Usage {
 }
 
 export type MessageStatus = 'ok' | 'failed' | 'cancelled' | 'pending' | 'running';
-export type ToolStatus = 'running' | 'ok' | 'failed' | 'interrupted' | 'cancelled' | 'refused';
+export type ToolStatus = 'running' | 'waiting' | 'ok' | 'failed' | 'interrupted' | 'cancelled' | 'refused';
 
 export interface ToolCall {
   id: string;
@@ -94,6 +94,58 @@ export interface MessagePage {
   messages: Message[];
   seq: number;
   next_cursor: string | null;
+}
+
+export type ApprovalState = 'pending' | 'approved' | 'denied' | 'expired' | 'cancelled';
+export type Decision = 'once' | 'session' | 'always' | 'deny' | 'reopen';
+
+export interface PlanStep {
+  title: string;
+  tool?: string;
+  args?: unknown;
+}
+
+/** A question whether something may be done. */
+export interface Approval {
+  id: string;
+  session_id: string;
+  turn_id: string;
+  call_id: string;
+  kind: 'call' | 'plan';
+  tool: string;
+  args: Record<string, unknown>;
+  effects: string[];
+  summary: string;
+  reason: string;
+  source?: string | null;
+  command?: string | null;
+  diff?: string | null;
+  /** What "this session" and "always" would allow. */
+  pattern?: { text: string } | null;
+  gated: boolean;
+  who: 'owner' | 'asker';
+  state: ApprovalState;
+  decision?: string | null;
+  note?: string | null;
+  decided_by?: string | null;
+  decided_via?: string | null;
+  decided_at?: string | null;
+  reopened_by?: string | null;
+  created_at: string;
+  expires_at: string;
+}
+
+/** A lasting answer. */
+export interface Grant {
+  id: string;
+  session_id: string | null;
+  tool: string;
+  pattern: { text: string };
+  gated: boolean;
+  made_by: string;
+  created_at: string;
+  expires_at: string | null;
+  used: number;
 }
 
 export type SkillState = 'trusted' | 'discovered' | 'quarantined' | 'disabled' | 'unavailable' | 'broken';

@@ -28,6 +28,8 @@ class Announcer {
   frame(frame: Frame): void {
     if (frame.type === 'turn.started') this.say('Nexflow is answering.');
     else if (frame.type === 'tool.started') this.say(`Running ${frame.skill}.`);
+    else if (frame.type === 'approval.requested') this.say(`Nexflow asks you: ${frame.approval.summary}?`);
+    else if (frame.type === 'plan.proposed') this.say(`Nexflow proposes a plan with ${frame.steps.length} steps.`);
     else if (frame.type === 'turn.failed') this.say(`The answer failed: ${frame.error.message}`);
     else if (frame.type === 'message.completed') {
       const words = plainText(frame.text);

@@ -11,6 +11,7 @@ import { chatUrl, Socket, type Connection } from '../lib/socket';
 import type { AttachmentUpload } from '../lib/types';
 import { announcer } from './announcer.svelte';
 import { app } from './app.svelte';
+import { approvals } from './approvals.svelte';
 import { Courier } from './courier';
 import { sessions } from './sessions.svelte';
 import { DRAFT, unsent } from './unsent.svelte';
@@ -259,6 +260,7 @@ class Chat {
     }
     if (!fresh) return;
     announcer.frame(frame);
+    if (frame.type === 'approval.requested' || frame.type === 'plan.proposed' || frame.type === 'approval.resolved') approvals.refreshSoon();
     if (frame.type === 'message.accepted' || frame.type === 'message.completed' || frame.type === 'turn.failed') {
       sessions.refreshSoon();
     }

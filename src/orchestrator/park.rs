@@ -1,0 +1,309 @@
+//! A turn that waits for a person: it takes no thread and no slot, survives restarts, and goes on
+//! exactly where it stopped once somebody decided.
+
+use std::collections::HashMap;
+
+use super::{
+    ask::{self, Known, Weighed},
+    closing, collect, flow, plan, reopen,
+    turn::{Claim, place},
+    work::Work,
+};
+use crate::{
+    policy::fingerprint,
+    store::{
+        Result, Tx,
+        approvals::{self, Approval, Kind, State},
+        inbox::{self, Waiting},
+        parking,
+        turns::{self, Step, StepKind, Turn},
+        usage,
+    },
+    tools::Done,
+    types::{StepId, Timestamp, chat::Call, effect::Provenance, frame::CallStatus},
+};
+
+/// Whether a turn goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    GoOn,
+    /// It is parked, or has ended.
+    Stop,
+}
+
+/// What the model is told when the skill is not the one that was approved any more.
+const CHANGED: &str = "the skill was changed after it was approved, or may not be used any more";
+
+/// The newest question of each step.
+type Questions = HashMap<StepId, Approval>;
+
+/// Takes up a parked turn, if something about it was decided.
+pub(super) fn claim(
+    tx: &Tx<'_>,
+    (mut turn, mut asked): (Turn, Waiting),
+    now: Timestamp,
+) -> Result<Option<Claim>> {
+    let steps = turns::steps(tx, turn.id)?;
+    let ended_by = inbox::interrupting(tx, turn.session)?;
+    if ended_by.is_none() && !decided(&questions(tx, &turn)?, &steps) {
+        return Ok(None);
+    }
+    parking::unpark(tx, &mut turn, now)?;
+    let (place, role) = (place(tx, &asked)?, flow::role(tx, asked.user)?);
+    let mut also = inbox::of_turn(tx, turn.id)?;
+    also.retain(|m| m.id != asked.id);
+    asked.text = collect::texts(&also, &asked);
+    let (_, spent) = usage::of_turn(tx, turn.id)?;
+    Ok(Some(Claim {
+        ended_by,
+        also,
+        spent: spent.unwrap_or_default(),
+        turn,
+        asked,
+        place,
+        role,
+        steps,
+        open: None,
+    }))
+}
+
+fn questions(tx: &Tx<'_>, turn: &Turn) -> Result<Questions> {
+    let all = approvals::of_turn(tx, turn.id)?;
+    Ok(all.into_iter().map(|one| (one.step_id, one)).collect())
+}
+
+/// Whether a step waits whose question is settled, or that has none.
+fn decided(questions: &Questions, steps: &[Step]) -> bool {
+    steps
+        .iter()
+        .filter(|step| step.status == CallStatus::Waiting)
+        .any(|step| {
+            questions
+                .get(&step.id)
+                .is_none_or(|q| q.state != State::Pending)
+        })
+}
+
+/// Does what was decided about calls that wait; parks the turn when something is undecided.
+pub(super) async fn wait(work: &mut Work) -> Result<Then> {
+    loop {
+        if work.cancel.is_cancelled() {
+            return Ok(Then::GoOn);
+        }
+        let waiting = work.waiting_calls();
+        if waiting.is_empty() {
+            return Ok(Then::GoOn);
+        }
+        let Some(questions) = look(work).await? else {
+            tracing::info!("the turn waits for a person");
+            return Ok(Then::Stop);
+        };
+        let mut run = Vec::new();
+        for (id, call) in waiting {
+            let question = questions.get(&id);
+            match question.map_or(State::Cancelled, |q| q.state) {
+                State::Pending => {}
+                State::Cancelled => work.cancel.cancel(),
+                State::Expired => return expired(work).await.map(|()| Then::Stop),
+                State::Denied => deny(work, (id, &call), question).await?,
+                State::Approved => {
+                    if let Some(question) = question
+                        && approved(work, (id, &call), question).await?
+                    {
+                        run.push((id, call));
+                    }
+                }
+            }
+        }
+        work.act(run).await?;
+    }
+}
+
+/// The questions of the turn; none if all that wait are undecided: then the turn is parked, in the same
+/// transaction, so that no decision comes between.
+async fn look(work: &Work) -> Result<Option<Questions>> {
+    let (turn, steps) = (work.turn.clone(), work.steps.clone());
+    let now = work.core.parts.clock.now();
+    let store = &work.core.parts.store;
+    let looked = store.write(move |tx| {
+        let questions = questions(tx, &turn)?;
+        if decided(&questions, &steps) {
+            return Ok(Some(questions));
+        }
+        parking::park(tx, turn.id, now)?;
+        Ok(None)
+    });
+    looked.await
+}
+
+async fn deny(
+    work: &mut Work,
+    (id, call): (StepId, &Call),
+    question: Option<&Approval>,
+) -> Result<()> {
+    let note = question.and_then(|q| q.note.as_deref()).unwrap_or_default();
+    let because = if note.is_empty() {
+        "the person said no".to_owned()
+    } else {
+        format!("the person said no: {note}")
+    };
+    refuse(work, (id, call), &because).await
+}
+
+async fn refuse(work: &mut Work, (id, call): (StepId, &Call), because: &str) -> Result<()> {
+    let (turn, given, now) = (work.turn.clone(), call.clone(), work.core.parts.clock.now());
+    let text = ask::refusal(because);
+    let told = text.clone();
+    let store = &work.core.parts.store;
+    store
+        .write(move |tx| ask::refuse(tx, &turn, (id, &given), (&told, now)))
+        .await?;
+    let done = Done {
+        status: CallStatus::Refused,
+        ..Done::text(text)
+    };
+    work.take_result((id, done, Provenance::Skill));
+    Ok(())
+}
+
+/// Whether an approved call runs now: only if it still is what was approved, and only once.
+async fn approved(
+    work: &mut Work,
+    (id, call): (StepId, &Call),
+    question: &Approval,
+) -> Result<bool> {
+    if question.kind == Kind::Plan {
+        plan_approved(work, (id, call), question).await?;
+        return Ok(false);
+    }
+    let tool = work.toolbox.get(&call.tool);
+    let Some(hash) = tool.map(|tool| tool.hash()) else {
+        void(work, question).await?;
+        refuse(work, (id, call), CHANGED).await?;
+        return Ok(false);
+    };
+    let print = fingerprint::of(&call.tool, &call.args, &hash, work.turn.session);
+    if print != question.fingerprint {
+        void(work, question).await?;
+        return anew(work, (id, call)).await;
+    }
+    let (question, now) = (question.id, work.core.parts.clock.now());
+    let store = &work.core.parts.store;
+    let taken = store.write(move |tx| {
+        let taken = approvals::take(tx, question, now)?;
+        if taken {
+            parking::set_waiting(tx, id, false, now)?;
+        }
+        Ok(taken)
+    });
+    if !taken.await? {
+        refuse(work, (id, call), "its approval was used already").await?;
+        return Ok(false);
+    }
+    work.set_status(id, CallStatus::Running);
+    Ok(true)
+}
+
+async fn void(work: &Work, question: &Approval) -> Result<()> {
+    let id = question.id;
+    let store = &work.core.parts.store;
+    store
+        .write(move |tx| approvals::void(tx, id, CHANGED))
+        .await
+}
+
+/// What was approved has changed: it is weighed as if it were called now. Whether it runs.
+async fn anew(work: &mut Work, (id, call): (StepId, &Call)) -> Result<bool> {
+    let weighed = match Known::now(work).await?.weigh(work, (id, call)).await {
+        Weighed::Ask(mut question) => {
+            question.reason = format!("{CHANGED}; {}", question.reason);
+            Weighed::Ask(question)
+        }
+        other => other,
+    };
+    if let Weighed::Refuse(reason) = &weighed {
+        refuse(work, (id, call), reason).await?;
+        return Ok(false);
+    }
+    let runs = matches!(weighed, Weighed::Run(_));
+    let (turn, given, now) = (work.turn.clone(), call.clone(), work.core.parts.clock.now());
+    let store = &work.core.parts.store;
+    store
+        .write(move |tx| {
+            parking::set_waiting(tx, id, !runs, now)?;
+            ask::settle(tx, &turn, (id, &given, &weighed), now)
+        })
+        .await?;
+    if runs {
+        work.set_status(id, CallStatus::Running);
+    }
+    Ok(runs)
+}
+
+async fn plan_approved(
+    work: &mut Work,
+    (id, call): (StepId, &Call),
+    question: &Approval,
+) -> Result<()> {
+    let (step, now) = (question.id, work.core.parts.clock.now());
+    let store = &work.core.parts.store;
+    store
+        .write(move |tx| {
+            approvals::take(tx, step, now)?;
+            parking::set_waiting(tx, id, false, now)
+        })
+        .await?;
+    let done = Done::text(plan::go_on(question));
+    let from = super::toolbox::write(work, (id, call), &done, 0).await?;
+    work.take_result((id, done, from));
+    work.planning = plan::approved_tools(question);
+    Ok(())
+}
+
+/// Nobody decided in time: the turn ends, and says how to go on.
+async fn expired(work: &mut Work) -> Result<()> {
+    let late: Vec<(StepId, Call)> = work.waiting_calls();
+    let names: Vec<String> = late
+        .iter()
+        .map(|(_, call)| format!("`{}`", call.tool))
+        .collect();
+    for (id, call) in &late {
+        refuse(
+            work,
+            (*id, call),
+            "nobody decided in time whether it may be done",
+        )
+        .await?;
+    }
+    let question = reopen::newest_expired(work).await?;
+    let again = question
+        .map(|id| format!(" To be asked again: `nexflow approval reopen {id}`, or the page."))
+        .unwrap_or_default();
+    let text = format!(
+        "I stopped here: nobody decided in time whether {} may be done, so it was not.{again}",
+        names.join(", ")
+    );
+    closing::failed(work, ("APPROVAL_EXPIRED", &text)).await
+}
+
+impl Work {
+    /// Calls that wait for a person.
+    fn waiting_calls(&self) -> Vec<(StepId, Call)> {
+        let waiting = self
+            .steps
+            .iter()
+            .filter(|s| s.status == CallStatus::Waiting);
+        waiting
+            .filter_map(|step| match &step.kind {
+                StepKind::Tool { call, .. } => Some((step.id, call.clone())),
+                StepKind::Model { .. } => None,
+            })
+            .collect()
+    }
+
+    fn set_status(&mut self, id: StepId, status: CallStatus) {
+        if let Some(step) = self.steps.iter_mut().find(|s| s.id == id) {
+            step.status = status;
+        }
+    }
+}
