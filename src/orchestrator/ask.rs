@@ -6,7 +6,7 @@ use std::{io::Read as _, path::Path, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    plan,
+    events, plan,
     work::{Work, tool_started},
 };
 use crate::{
@@ -284,6 +284,7 @@ pub(super) fn settle(
         Weighed::Ask(question) => {
             parking::set_waiting(tx, id, true, now)?;
             approvals::insert(tx, question)?;
+            events::question(tx, question, now)?;
             let mut asked = entry("approval.ask", call, &question.reason, now);
             asked.object = question.id.to_string();
             audit::append(tx, &asked)?;

@@ -20,6 +20,25 @@ const MOST: u32 = 32;
 /// Their texts together, in bytes, beyond which no more are taken.
 const LONGEST: usize = 64 << 10;
 
+fn begun(asked: &Waiting, now: Timestamp) -> Turn {
+    Turn {
+        id: TurnId::new(),
+        session: asked.session,
+        message: asked.id,
+        reply_to: asked.from.clone(),
+        state: "running".to_owned(),
+        attempt: 1,
+        stops: 0,
+        provider: None,
+        model: None,
+        error: None,
+        started_at: now,
+        finished_at: None,
+        parked_at: None,
+        waited: 0,
+    }
+}
+
 /// Takes what waits, and begins its turn with its first model call. `alone` takes one message only.
 pub(super) fn claim(
     tx: &Tx<'_>,
@@ -36,22 +55,7 @@ pub(super) fn claim(
     let Some(mut asked) = stop.or_else(|| also.pop()) else {
         return Ok(None);
     };
-    let turn = Turn {
-        id: TurnId::new(),
-        session,
-        message: asked.id,
-        reply_to: asked.from.clone(),
-        state: "running".to_owned(),
-        attempt: 1,
-        stops: 0,
-        provider: None,
-        model: None,
-        error: None,
-        started_at: now,
-        finished_at: None,
-        parked_at: None,
-        waited: 0,
-    };
+    let turn = begun(&asked, now);
     turns::start(tx, &turn)?;
     if asked.mode == WhenBusy::Stop {
         drop_waiting(tx, (session, turn.id), asked.id, now)?;

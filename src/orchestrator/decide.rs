@@ -3,13 +3,13 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Orchestrator, ask, plan, work::tool_started};
+use super::{Orchestrator, ask, events, plan, work::tool_started};
 use crate::{
     policy::pattern::Arguments,
     store::{
         Result, StoreError, Tx,
         approvals::{self, Approval, Kind, Ruling, State, Who},
-        audit,
+        audit::{self, Origin},
         grants::{self, Grant},
         turns::{self, Turn},
         users::Role,
@@ -261,7 +261,7 @@ fn give(
     made.object = grant.id.to_string();
     made.detail = json!({ "tool": grant.tool, "pattern": pattern, "session_id": session,
                           "expires_at": until, "gated": grant.gated, "via": ruling.via });
-    audit::append(tx, &made)?;
+    audit::append_from(tx, &made, &Origin::from(ruling.via.as_str()))?;
     let mut woken = Vec::new();
     for other in approvals::alike(tx, question)? {
         let here = session.is_none_or(|session| session == other.session_id);
@@ -289,7 +289,8 @@ pub(super) fn settle(
         detail.insert("decision".to_owned(), json!(ruling.decision));
         detail.insert("note".to_owned(), json!(ruling.note));
     }
-    audit::append(tx, &settled)?;
+    audit::append_from(tx, &settled, &Origin::from(ruling.via.as_str()))?;
+    events::settled(tx, question, ruling, now)?;
     let resolved = Body::ApprovalResolved {
         turn_id: question.turn_id,
         call_id: question.call_id.clone(),

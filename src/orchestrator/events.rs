@@ -7,6 +7,7 @@ use crate::{
     store::{
         Result, Tx,
         analytics::{self, About, Event},
+        approvals::{self, Approval, Kind, Ruling},
         inbox::{self, State},
         turns::{Said, Turn},
     },
@@ -86,4 +87,35 @@ pub(super) fn ended(
     let channel = &turn.reply_to.connector;
     let what = json!({ "state": state.as_str(), "channel": channel, "attempt": turn.attempt, "duration_ms": took });
     analytics::record(tx, Event::MessageAnswered, about, &what, now)
+}
+
+/// A person is asked about a call or a plan.
+pub(super) fn question(tx: &Tx<'_>, question: &Approval, now: Timestamp) -> Result<()> {
+    let event = match question.kind {
+        Kind::Plan => Event::AgentPlanCreated,
+        Kind::Call => Event::ApprovalRequested,
+    };
+    let what = json!({ "tool": question.tool, "gated": question.gated });
+    analytics::record(tx, event, about_question(question), &what, now)
+}
+
+/// A question was settled, by a person or by time.
+pub(super) fn settled(
+    tx: &Tx<'_>,
+    question: &Approval,
+    ruling: &Ruling,
+    now: Timestamp,
+) -> Result<()> {
+    let event = match (question.kind, ruling.state) {
+        (Kind::Plan, approvals::State::Approved) => Event::AgentPlanApproved,
+        (Kind::Plan, _) => Event::AgentPlanRejected,
+        (Kind::Call, _) => Event::ApprovalDecided,
+    };
+    let what = json!({ "tool": question.tool, "state": ruling.state.as_str(), "decision": ruling.decision,
+                       "via": ruling.via, "waited_ms": now.since(question.created_at).as_millis() });
+    analytics::record(tx, event, about_question(question), &what, now)
+}
+
+fn about_question(question: &Approval) -> About {
+    About::turn(question.session_id, question.turn_id, question.user_id)
 }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use super::{
     ask::{self, Known, Weighed},
-    closing, collect, flow, plan, reopen,
-    turn::{Claim, place},
+    closing, plan, reopen, resume,
+    turn::Claim,
     work::Work,
 };
 use crate::{
@@ -17,7 +17,6 @@ use crate::{
         inbox::{self, Waiting},
         parking,
         turns::{self, Step, StepKind, Turn},
-        usage,
     },
     tools::Done,
     types::{StepId, Timestamp, chat::Call, effect::Provenance, frame::CallStatus},
@@ -40,31 +39,16 @@ type Questions = HashMap<StepId, Approval>;
 /// Takes up a parked turn, if something about it was decided.
 pub(super) fn claim(
     tx: &Tx<'_>,
-    (mut turn, mut asked): (Turn, Waiting),
+    (mut turn, asked): (Turn, Waiting),
     now: Timestamp,
 ) -> Result<Option<Claim>> {
     let steps = turns::steps(tx, turn.id)?;
-    let ended_by = inbox::interrupting(tx, turn.session)?;
-    if ended_by.is_none() && !decided(&questions(tx, &turn)?, &steps) {
+    let interrupted = inbox::interrupting(tx, turn.session)?.is_some();
+    if !interrupted && !decided(&questions(tx, &turn)?, &steps) {
         return Ok(None);
     }
     parking::unpark(tx, &mut turn, now)?;
-    let (place, role) = (place(tx, &asked)?, flow::role(tx, asked.user)?);
-    let mut also = inbox::of_turn(tx, turn.id)?;
-    also.retain(|m| m.id != asked.id);
-    asked.text = collect::texts(&also, &asked);
-    let (_, spent) = usage::of_turn(tx, turn.id)?;
-    Ok(Some(Claim {
-        ended_by,
-        also,
-        spent: spent.unwrap_or_default(),
-        turn,
-        asked,
-        place,
-        role,
-        steps,
-        open: None,
-    }))
+    resume::take_up(tx, (turn, asked), steps).map(Some)
 }
 
 fn questions(tx: &Tx<'_>, turn: &Turn) -> Result<Questions> {

@@ -32,14 +32,12 @@ pub(super) fn claim(
     may_run_again: &HashSet<String>,
     now: Timestamp,
 ) -> Result<Option<Claim>> {
-    let Some(mut asked) = inbox::get(tx, turn.message)? else {
+    let Some(asked) = inbox::get(tx, turn.message)? else {
         return Ok(None);
     };
     if turn.parked_at.is_some() {
         return park::claim(tx, (turn, asked), now);
     }
-    let mut also = inbox::of_turn(tx, turn.id)?;
-    also.retain(|m| m.id != asked.id);
     turn.attempt += 1;
     turns::set_attempt(tx, turn.id, turn.attempt)?;
     let (turn_id, session) = (turn.id, turn.session);
@@ -84,22 +82,32 @@ pub(super) fn claim(
         }
         steps.push(step);
     }
-    let place = place(tx, &asked)?;
+    let claim = take_up(tx, (turn, asked), steps)?;
     fail::point(Point::ResumeWritten);
+    Ok(Some(claim))
+}
+
+/// A turn that goes on, with everything that it answers and has cost so far.
+pub(super) fn take_up(
+    tx: &Tx<'_>,
+    (turn, mut asked): (Turn, inbox::Waiting),
+    steps: Vec<Step>,
+) -> Result<Claim> {
+    let mut also = inbox::of_turn(tx, turn.id)?;
+    also.retain(|m| m.id != asked.id);
     asked.text = collect::texts(&also, &asked);
     let (_, cost) = usage::of_turn(tx, turn.id)?;
-    let role = flow::role(tx, asked.user)?;
-    Ok(Some(Claim {
-        ended_by: inbox::interrupting(tx, session)?,
+    Ok(Claim {
+        ended_by: inbox::interrupting(tx, turn.session)?,
+        place: place(tx, &asked)?,
+        role: flow::role(tx, asked.user)?,
         turn,
         asked,
         also,
-        place,
-        role,
         steps,
         open: None,
         spent: cost.unwrap_or_default(),
-    }))
+    })
 }
 
 fn finished(turn: &Turn, step: &Step, call: &Call) -> Body {

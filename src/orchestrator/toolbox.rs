@@ -92,7 +92,7 @@ impl Toolbox {
 
     /// Whether a call of it may change something.
     fn changes(&self, name: &str) -> bool {
-        self.tools.get(name).is_some_and(|tool| !tool.idempotent())
+        self.effects(name).any(Effects::CHANGES_STATE)
     }
 
     /// Names of those that may run again after a crash.

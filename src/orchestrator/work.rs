@@ -149,9 +149,7 @@ impl Work {
     pub(super) fn request(&self, context: &Context, last: Option<Limit>) -> Request {
         let mut messages = context.past.clone();
         messages.extend(context::said_in(&self.steps, &self.joined));
-        let word = last
-            .map(|limit| limit.last_word())
-            .or_else(|| self.planning.word());
+        let word = last.map(Limit::last_word).or_else(|| self.planning.word());
         messages.extend(word.map(|text| Message::User {
             text,
             images: Vec::new(),

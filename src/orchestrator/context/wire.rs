@@ -1,5 +1,5 @@
-//! Whatever happens in a session, what a model is told is valid in every dialect, and nothing that was
-//! said is lost or told twice. Drives the rows as turns do, with crashes anywhere between.
+//! Whatever happens in a session, what a model is told is valid in every dialect and told once. Drives
+//! the rows as turns do, with crashes anywhere between.
 
 use std::collections::HashSet;
 
@@ -40,7 +40,6 @@ enum Event {
     Crash { idempotent: bool },
     /// The turn is stopped or fails.
     End(State),
-    /// A reminder is said.
     Reminder,
 }
 
@@ -165,8 +164,8 @@ impl World {
         self.write(move |tx| {
             turns::finish_model(tx, step, &said, Timestamp(3))?;
             for (call, ordinal) in said.calls.iter().zip(first + 1..) {
-                let call = (call, Effects::NONE);
-                turns::start_tool(tx, turn, (StepId::new(), ordinal), call, Timestamp(3))?;
+                let (call, place) = ((call, Effects::NONE), (StepId::new(), ordinal));
+                turns::start_tool(tx, turn, place, call, Timestamp(3))?;
             }
             Ok(())
         })
@@ -332,7 +331,7 @@ fn message(session: SessionId, turn: Option<TurnId>, status: &str) -> messages::
 }
 
 fn next(steps: &[Step]) -> u32 {
-    steps.iter().map(|s| s.ordinal + 1).max().unwrap_or(0)
+    steps.last().map_or(0, |s| s.ordinal + 1)
 }
 
 fn running(steps: &[Step]) -> impl Iterator<Item = StepId> {
