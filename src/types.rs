@@ -70,6 +70,9 @@ pub struct Inbound {
     pub user: String,
     /// The sender, where the door knows who that is (a login, the command line).
     pub person: Option<UserId>,
+    /// The door vouches for the sender, such as a webhook whose sender holds the owner's secret: what
+    /// is said there is not a stranger's.
+    pub vouched: bool,
     /// What was said.
     pub text: String,
     /// Files that came with it.

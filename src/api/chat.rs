@@ -104,6 +104,7 @@ pub(super) async fn accept(app: &App, caller: &Caller, said: Said) -> ApiResult<
         model: said.model,
         mode: said.mode,
         plan: said.plan,
+        vouched: false,
         cursor: None,
     };
     Ok(app.agent.accept(inbound).await?)

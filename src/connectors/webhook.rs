@@ -38,6 +38,10 @@ struct Endpoint {
     secret: Secret,
     /// Where answers are posted.
     reply_url: Url,
+    /// What comes here was written by strangers (a public form, a mailing list), whoever signs it: the
+    /// flow gate takes it for untrusted.
+    #[serde(default)]
+    untrusted: bool,
 }
 
 /// The connector.
@@ -173,6 +177,7 @@ impl Connector for Webhook {
             model: None,
             mode: said.mode,
             plan: false,
+            vouched: !endpoint.untrusted,
             cursor: None,
         };
         Ok(inbox.accept(message).await?)

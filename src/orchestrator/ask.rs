@@ -31,6 +31,7 @@ use crate::{
 const LARGEST: u64 = 512 << 10;
 
 /// What was decided about a call.
+#[derive(Clone)]
 pub(super) enum Weighed {
     /// It runs; with the grant that lets it.
     Run(Option<GrantId>),

@@ -317,8 +317,15 @@ pub(super) fn withdraw(tx: &Tx<'_>, turn: TurnId, now: Timestamp) -> Result<()> 
         via: "turn".to_owned(),
     };
     let all = approvals::of_turn(tx, turn)?;
-    for question in all.iter().filter(|q| q.state == State::Pending) {
-        settle(tx, question, &ruling, now)?;
+    for question in &all {
+        match question.state {
+            State::Pending => drop(settle(tx, question, &ruling, now)?),
+            // Allowed and not begun: a turn that was stopped does nothing more.
+            State::Approved if question.used_at.is_none() => {
+                approvals::void(tx, question.id, "the turn was stopped")?;
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

@@ -218,6 +218,7 @@ fn ask(tx: &Tx<'_>, schedule: &Schedule, slot: Timestamp, now: Timestamp) -> Res
         model: None,
         mode: None,
         plan: false,
+        vouched: false,
         cursor: None,
     };
     Ok(match inbox::write(tx, (&inbound, WhenBusy::Queue), now)? {

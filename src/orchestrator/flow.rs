@@ -45,7 +45,8 @@ pub(super) fn speaker(
         return Ok(Provenance::Owner);
     }
     let theirs = sessions::place(c, session)?.is_some_and(|(owner, _)| owner == user);
-    Ok(if theirs && inbound.person.is_some() {
+    let known = inbound.person.is_some() || inbound.vouched;
+    Ok(if theirs && known {
         Provenance::Member
     } else {
         Provenance::Stranger

@@ -109,7 +109,7 @@ async fn look(work: &Work) -> Result<Option<Questions>> {
     let (turn, steps) = (work.turn.clone(), work.steps.clone());
     let now = work.core.parts.clock.now();
     let store = &work.core.parts.store;
-    let looked = store.write(move |tx| {
+    let looked = store.keep(move |tx| {
         let questions = questions(tx, &turn)?;
         if decided(&questions, &steps) {
             return Ok(Some(questions));
@@ -140,7 +140,7 @@ async fn refuse(work: &mut Work, (id, call): (StepId, &Call), because: &str) -> 
     let told = text.clone();
     let store = &work.core.parts.store;
     store
-        .write(move |tx| ask::refuse(tx, &turn, (id, &given), (&told, now)))
+        .keep(move |tx| ask::refuse(tx, &turn, (id, &given), (&told, now)))
         .await?;
     let done = Done {
         status: CallStatus::Refused,
@@ -173,7 +173,7 @@ async fn approved(
     }
     let (question, now) = (question.id, work.core.parts.clock.now());
     let store = &work.core.parts.store;
-    let taken = store.write(move |tx| {
+    let taken = store.keep(move |tx| {
         let taken = approvals::take(tx, question, now)?;
         if taken {
             parking::set_waiting(tx, id, false, now)?;
@@ -191,9 +191,7 @@ async fn approved(
 async fn void(work: &Work, question: &Approval) -> Result<()> {
     let id = question.id;
     let store = &work.core.parts.store;
-    store
-        .write(move |tx| approvals::void(tx, id, CHANGED))
-        .await
+    store.keep(move |tx| approvals::void(tx, id, CHANGED)).await
 }
 
 /// What was approved has changed: it is weighed as if it were called now. Whether it runs.
@@ -213,7 +211,7 @@ async fn anew(work: &mut Work, (id, call): (StepId, &Call)) -> Result<bool> {
     let (turn, given, now) = (work.turn.clone(), call.clone(), work.core.parts.clock.now());
     let store = &work.core.parts.store;
     store
-        .write(move |tx| {
+        .keep(move |tx| {
             parking::set_waiting(tx, id, !runs, now)?;
             ask::settle(tx, &turn, (id, &given, &weighed), now)
         })
@@ -232,7 +230,7 @@ async fn plan_approved(
     let (step, now) = (question.id, work.core.parts.clock.now());
     let store = &work.core.parts.store;
     store
-        .write(move |tx| {
+        .keep(move |tx| {
             approvals::take(tx, step, now)?;
             parking::set_waiting(tx, id, false, now)
         })

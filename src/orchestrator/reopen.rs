@@ -89,6 +89,7 @@ fn ask_in_new_turn(tx: &Tx<'_>, question: &Approval, now: Timestamp) -> Result<(
         model: asked.as_ref().and_then(|a| a.model.clone()),
         mode: None,
         plan: question.kind == Kind::Plan,
+        vouched: false,
         cursor: None,
     };
     if let Ok(accepted) = accept(tx, (&message, WhenBusy::Queue), now)? {

@@ -163,10 +163,15 @@ impl Reader {
         Ok(count)
     }
 
-    async fn drain(mut self) -> Output {
+    /// What is left once the program has ended; whoever watches sees that too.
+    async fn drain(mut self, stream: Stream, live: Option<&mpsc::Sender<Live>>) -> Output {
         let all = async {
             while self.pipe.is_some() && self.next().await.is_ok_and(|count| count > 0) {
                 self.keep.push(&self.buffer);
+                if let Some(live) = live {
+                    let text = self.buffer.clone();
+                    either_way(live.try_send(Live { stream, text }));
+                }
             }
         };
         // A stream that stays open is held by nobody that still runs; what came is what there is.
@@ -376,6 +381,10 @@ impl Session {
     }
 
     async fn finish(self) -> (Output, Output) {
-        tokio::join!(self.stdout.drain(), self.stderr.drain())
+        let live = self.live.as_ref();
+        tokio::join!(
+            self.stdout.drain(Stream::Stdout, live),
+            self.stderr.drain(Stream::Stderr, live)
+        )
     }
 }

@@ -37,7 +37,7 @@ pub use output::safe;
 use secrets::Bound;
 
 /// How long words on the way may take to arrive once the program has ended.
-const LAG: Duration = Duration::from_millis(200);
+const LAG: Duration = Duration::from_secs(2);
 
 /// What the daemon can do for a skill. The runner asks only for what was granted.
 #[async_trait]

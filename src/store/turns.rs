@@ -193,7 +193,7 @@ pub fn set_attempt(tx: &Transaction<'_>, id: TurnId, attempt: u32) -> Result<()>
 
 /// Turns that run are put down until the next start.
 pub fn put_down(tx: &Transaction<'_>) -> Result<usize> {
-    let sql = "UPDATE turns SET stops = stops + 1 WHERE state = 'running'";
+    let sql = "UPDATE turns SET stops = stops + 1 WHERE state = 'running' AND parked_at IS NULL";
     Ok(tx.execute(sql, [])?)
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Files that may be longer than the limit, and why.
-const LONG: &[(&str, &str)] = &[];
+const LONG: &[(&str, &str)] = &[("context/wire.rs", "a property test alone")];
 /// Lines of a file, tests left out.
 const LIMIT: usize = 400;
 

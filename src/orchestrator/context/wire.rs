@@ -29,15 +29,25 @@ enum Event {
     /// A message comes.
     Said(WhenBusy),
     /// The lane looks: a turn begins.
-    Claim { alone: bool },
+    Claim {
+        alone: bool,
+    },
     /// The model says a text and asks for calls; with none it answers.
-    Model { text: bool, calls: u8 },
+    Model {
+        text: bool,
+        calls: u8,
+    },
     /// One of the running calls ends.
-    Tool { which: u8, failed: bool },
+    Tool {
+        which: u8,
+        failed: bool,
+    },
     /// The model is asked again, if nothing runs.
     Ask,
     /// The daemon is killed and starts again; skills may or may not run again.
-    Crash { idempotent: bool },
+    Crash {
+        idempotent: bool,
+    },
     /// The turn is stopped or fails.
     End(State),
     Reminder,
@@ -129,6 +139,7 @@ impl World {
             session: Some(self.session),
             model: None,
             mode: None,
+            vouched: false,
             cursor: None,
         };
         self.said += 1;

@@ -86,7 +86,7 @@ impl World {
         write_skill(
             daemon.folder.path(),
             "ledger",
-            "permissions: [shell, filesystem]\n",
+            "permissions: [shell, filesystem]\neffects: [changes_state]\n",
             ("run.sh", script),
         );
         let owner = daemon.owner();
