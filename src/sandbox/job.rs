@@ -148,8 +148,8 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Processes and threads at a time.
     pub processes: u32,
-    /// Processor time per time by the clock, in percent of one processor, where a control group can
-    /// be made.
+    /// Processor time per time by the clock, in percent of one processor, where a control group of
+    /// version 2 can be made.
     pub cpu_percent: u32,
     /// Size of a single file.
     pub file_bytes: u64,

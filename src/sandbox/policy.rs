@@ -103,8 +103,6 @@ pub(super) enum CgroupKind {
     Memory,
     /// Version 1, number of processes.
     Pids,
-    /// Version 1, share of the processors.
-    Cpu,
 }
 
 /// A layer that a test can leave out.
