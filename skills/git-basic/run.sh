@@ -26,6 +26,7 @@ name() {
 }
 
 token=${GIT_TOKEN:-}
+token_hosts=${NEXFLOW_SECRET_HOSTS_GIT_TOKEN:-}
 root=$(realpath -e -- "${NEXFLOW_WORKSPACE:-$PWD}" && printf x)
 root=${root%$'\n'x}
 cd -- "$root"
@@ -58,12 +59,16 @@ remote() {
   esac
 }
 
-# Shows the token to this https server alone, unless the address holds a login of its own. Nothing of
-# it is written to the settings of a repository.
+# Shows the token to this https server, if it is one that the token is for, and the address holds no
+# login of its own. Nothing of it is written to the settings of a repository.
 sign_in() {
   local server=${1#https://}
-  server=${server%%/*}
+  server=${server%%[/?#]*}
   [[ -n $token && $1 == https://* && $server != *@* ]] || return 0
+  if [[ " $token_hosts " != *" ${server%:*} "* ]]; then
+    echo "git-basic: GIT_TOKEN is for ${token_hosts:-no server that is named (grant secret:GIT_TOKEN@HOST)} and was not shown to $server" >&2
+    return 0
+  fi
   export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0="http.https://$server/.extraHeader"
   GIT_CONFIG_VALUE_0="Authorization: Basic $(printf 'x-access-token:%s' "$token" | base64 | tr -d '\n')"
   export GIT_CONFIG_VALUE_0

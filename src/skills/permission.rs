@@ -283,6 +283,9 @@ fn secret(rest: &str) -> Result<Grant, String> {
         None => (rest, None),
     };
     if let Some(host) = host {
+        if host.contains(['*', '/']) {
+            return Err("a secret is for one host, written in full".to_owned());
+        }
         Rule::parse(&format!(":{host}:443"))?;
     }
     Ok(Grant::Secret {
@@ -383,6 +386,8 @@ mod tests {
             "secret:T@a.org:443",
             "secret:T@A.org",
             "secret:T@a@b.org",
+            "secret:T@*.a.org",
+            "secret:T@10.0.0.0/8",
         ] {
             assert!(Permission::parse(text).is_err(), "{text}");
         }

@@ -71,12 +71,15 @@ fn named(bytes: &[u8]) -> Result<Named, String> {
     Ok(Named::Incomplete)
 }
 
+/// An address stands for what answers there without a name, and for no other name's server.
 fn is_meant(named: &str, host: &Host) -> io::Result<()> {
-    match host {
-        Host::Name(host) if !named.trim_end_matches('.').eq_ignore_ascii_case(host) => {
-            let why = format!("its TLS names {named}, and {host} was asked for");
-            Err(io::Error::other(why))
-        }
-        _ => Ok(()),
+    let asked = match host {
+        Host::Name(name) => name.clone(),
+        Host::Address(address) => address.to_string(),
+    };
+    if named.trim_end_matches('.').eq_ignore_ascii_case(&asked) {
+        return Ok(());
     }
+    let why = format!("its TLS names {named}, and {host} was asked for");
+    Err(io::Error::other(why))
 }

@@ -23,6 +23,9 @@ const TRUST: &[&str] = &[
     "PIP_CERT",
 ];
 
+/// Before a secret's name: the variable with the hosts that its handle is good for, a space between.
+const FOR: &str = "NEXFLOW_SECRET_HOSTS_";
+
 /// What stands for the secrets of one run.
 #[derive(Debug, Default)]
 pub(super) struct Bound {
@@ -42,7 +45,7 @@ impl Bound {
         config: &Config,
         folders: &mut Folders,
     ) -> Result<Self, String> {
-        let mut hosts: BTreeMap<&str, Vec<Rule>> = BTreeMap::new();
+        let mut hosts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let grants = || skill.granted.iter().map(Permission::grant);
         for grant in grants() {
             if let Grant::Secret {
@@ -50,8 +53,7 @@ impl Bound {
                 host: Some(host),
             } = grant
             {
-                let rule = Rule::parse(&format!(":{host}:*"))?;
-                hosts.entry(name).or_default().push(rule);
+                hosts.entry(name).or_default().push(host);
             }
         }
         for grant in grants() {
@@ -61,13 +63,16 @@ impl Bound {
         }
         let mut bound = Self::default();
         for (name, hosts) in hosts {
-            if let Some(value) = config.secrets.get(name) {
-                let handle = Handle::new(value.clone(), hosts);
-                bound
-                    .env
-                    .push((name.to_owned(), handle.as_str().to_owned()));
-                bound.handles.push(handle);
-            }
+            let Some(value) = config.secrets.get(name) else {
+                continue;
+            };
+            let rules = hosts.iter().map(|host| Rule::parse(&format!(":{host}:*")));
+            let handle = Handle::new(value.clone(), rules.collect::<Result<_, _>>()?);
+            let variable = (name.to_owned(), handle.as_str().to_owned());
+            // So that a program can tell whom to show it to.
+            let shown_to = (format!("{FOR}{name}"), hosts.join(" "));
+            bound.env.extend([variable, shown_to]);
+            bound.handles.push(handle);
         }
         if !bound.handles.is_empty() {
             bound.vouch(folders)?;

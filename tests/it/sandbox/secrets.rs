@@ -267,6 +267,11 @@ async fn git_clones_a_private_repository_with_a_handle() {
         !all.contains("Authorization") && !all.contains("nxh_"),
         "{all}"
     );
+    let elsewhere = json!({ "action": "clone", "url": "https://127.0.0.2:1/git/private.git" });
+    let done = call(&daemon, "git-basic", elsewhere).await;
+    let said = done["output"]["stderr"].as_str().unwrap();
+    let why = "GIT_TOKEN is for 127.0.0.1 and was not shown to 127.0.0.2:1";
+    assert!(said.contains(why), "{done:#}");
     let skill = daemon.owner().get("/api/v1/skills/git-basic").await.ok();
     assert!(
         skill["granted"]
