@@ -6,6 +6,7 @@ mod approvals;
 mod assets;
 mod audit;
 mod chat;
+mod drain;
 mod error;
 mod health;
 mod hooks;
@@ -126,7 +127,7 @@ type App = Arc<Shared>;
 /// All routes, as they are served through a door: the network, where callers must say who they are,
 /// or the Unix socket, where they are the owner.
 pub fn router(shared: Arc<Shared>, door: Door) -> Router {
-    let limit = DefaultBodyLimit::max(shared.config.max_body_bytes);
+    let limit = shared.config.max_body_bytes;
     let gate = access::Gate {
         shared: Arc::clone(&shared),
         door,
@@ -136,8 +137,9 @@ pub fn router(shared: Arc<Shared>, door: Door) -> Router {
         .merge(routes())
         .fallback(assets::page)
         .method_not_allowed_fallback(error::wrong_method)
-        .layer(limit)
+        .layer(DefaultBodyLimit::max(limit))
         .layer(middleware::from_fn_with_state(gate, access::guard))
+        .layer(middleware::from_fn_with_state(limit, drain::refused))
         .with_state(shared)
 }
 

@@ -190,6 +190,22 @@ async fn bad_input_is_explained() {
     assert_eq!(daemon.ask("hello").await["status"], "ok");
 }
 
+/// A connection that is closed on what was not read yet is reset, and the answer is lost.
+#[tokio::test]
+async fn a_refusal_reaches_who_is_still_sending() {
+    let daemon = Daemon::start().await;
+    let doors = [(daemon.owner(), 413), (daemon.stranger(), 401)];
+    for (client, status) in doors {
+        for _ in 0..8 {
+            let request = client
+                .request("POST", "/api/v1/chat")
+                .header("content-type", "application/json")
+                .body(vec![b' '; 24 << 20]);
+            assert_eq!(client.send(request).await.status, status);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_socket_says_what_it_does_not_understand() {
     let daemon = Daemon::start().await;

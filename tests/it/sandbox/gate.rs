@@ -492,7 +492,11 @@ for host, name in zip(asked, named):
         .map(|r| (r.allowed, r.bytes_up > 0))
         .collect();
     let (refused, passed) = ((false, false), (true, true));
-    assert_eq!(found, [refused, passed, refused, passed], "{said} {records:?}");
+    assert_eq!(
+        found,
+        [refused, passed, refused, passed],
+        "{said} {records:?}"
+    );
     for (record, name) in [(0, "evil.example.org"), (2, "good.example.org")] {
         assert!(records[record].reason.contains(name), "{records:?}");
     }
