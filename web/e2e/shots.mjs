@@ -48,6 +48,26 @@ const views = {
     await page.getByTestId('trust').first().click();
     await page.getByRole('dialog').waitFor();
   },
+  drift: async (page) => {
+    await page.goto(`${page.base}/#/skills`);
+    await page.locator('[data-name=github-issues]').getByTestId('trust').click();
+    await page.getByRole('dialog').getByTestId('diff').waitFor();
+  },
+  approval: async (page) => {
+    await page.getByTestId('composer').fill('please approve this');
+    await page.getByTestId('send').click();
+    await page.getByTestId('allow-once').waitFor();
+  },
+  approvals: async (page) => {
+    await views.approval(page);
+    await page.goto(`${page.base}/#/approvals`);
+    await page.locator('main').getByTestId('allow-once').waitFor();
+  },
+  trace: async (page) => {
+    await views.tools(page);
+    await page.getByTestId('trace-link').last().click();
+    await page.getByTestId('trace').waitFor();
+  },
   drawer: async (page) => {
     const menu = page.getByTestId('menu');
     if (await menu.isVisible()) await menu.click();
