@@ -35,7 +35,7 @@ use nix::{
     unistd::{getgid, getuid, pipe2, sethostname, setsid},
 };
 
-pub(super) use group::parents;
+pub(super) use group::{parents, remove};
 pub(super) use tree::sweep;
 
 use sockets::Sockets;
@@ -114,14 +114,16 @@ pub fn helper(mut args: ArgsOs) -> Option<ExitCode> {
     if args.nth(1)? != "__sandbox" {
         return None;
     }
-    let early = args.next().and_then(|word| Early::parse(word.to_str()?));
-    Some(match launch(early.unwrap_or(Early::Nothing)) {
+    let early = args
+        .next()
+        .and_then(|word| Some(Early::parse(word.to_str()?)));
+    Some(match launch(&early.unwrap_or_default()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     })
 }
 
-fn launch(early: Early) -> io::Result<()> {
+fn launch(early: &Early) -> io::Result<()> {
     sys::close_range(3, u32::MAX, false)?;
     let control = sys::high(sys::inherited(0))?;
     let null = fs::File::options()
@@ -132,10 +134,22 @@ fn launch(early: Early) -> io::Result<()> {
     sys::reset_signals();
     // Fails only for a process that leads its group already, as under a debugger.
     either_way(setsid());
+    let mut group = group::Group::ahead(&early.groups);
     let ready = namespaces(early);
-    let (policy, fds) = wire::receive(&control)?;
+    let (policy, fds) = match wire::receive(&control) {
+        Ok(received) => received,
+        // There is no run: the daemon has ended.
+        Err(error) => {
+            group.remove(false);
+            return Err(error);
+        }
+    };
     let started = Instant::now();
-    match ready.and_then(|()| prepare(policy, fds, &control)) {
+    if let Err(fail) = ready {
+        group.remove(true);
+        return wire::say(&control, &fail.word());
+    }
+    match prepare((policy, fds), group, &control) {
         Ok((child, mut run)) => {
             run.fds.clear();
             drop(run.asks.take());
@@ -147,11 +161,12 @@ fn launch(early: Early) -> io::Result<()> {
 }
 
 /// Makes what is alike for all runs, before there is one to wait for it.
-fn namespaces(early: Early) -> Step<()> {
-    match early {
-        Early::Nothing => return Ok(()),
-        Early::Namespaces => {}
-        Early::UserNamespaces => user_namespace()?,
+fn namespaces(early: &Early) -> Step<()> {
+    if !early.namespaces {
+        return Ok(());
+    }
+    if early.user_namespace {
+        user_namespace()?;
     }
     let flags = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
     unshare(flags).at("unshare(network, ipc, uts)")?;
@@ -169,11 +184,15 @@ struct Child {
     namespace: bool,
 }
 
-fn prepare(policy: Policy, fds: Vec<OwnedFd>, control: &OwnedFd) -> Step<(Child, Run)> {
+fn prepare(
+    (policy, fds): (Policy, Vec<OwnedFd>),
+    mut group: group::Group,
+    control: &OwnedFd,
+) -> Step<(Child, Run)> {
     let (reports, status) = pipe2(OFlag::O_CLOEXEC).at("pipe")?;
     let reports = sys::high(reports).at("pipe")?;
     let status = sys::high(status).at("pipe")?;
-    let group = group::Group::create(&policy);
+    group.complete(&policy);
     let inner = policy.plan.namespaces;
     let namespace = inner && policy.plan.has(Lock::Processes);
     // A user that only programs of the sandbox run as has little else; the daemon's own has.
@@ -212,15 +231,15 @@ fn prepare(policy: Policy, fds: Vec<OwnedFd>, control: &OwnedFd) -> Step<(Child,
             Ok((child, run))
         }
         Err(fail) => {
-            supervise::clean(&mut run);
+            supervise::clean(&mut run, true);
             Err(fail)
         }
     }
 }
 
 fn full(run: &mut Run, control: &OwnedFd) -> Step<i32> {
-    let early = Early::of(&run.policy.plan) != Early::Nothing;
-    if run.policy.plan.user_namespace && !early {
+    let early = Early::of(&run.policy.plan);
+    if run.policy.plan.user_namespace && !early.namespaces {
         user_namespace()?;
     }
     if run.policy.plan.has(Lock::Processes) {

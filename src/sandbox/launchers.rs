@@ -11,9 +11,12 @@ use std::{
 };
 
 use nix::{fcntl::OFlag, unistd::pipe2};
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    runtime::Handle,
+};
 
-use super::policy::Early;
+use super::{launcher::remove, policy::Early};
 
 /// A launcher that has not been told what to run.
 #[derive(Debug)]
@@ -24,6 +27,29 @@ pub(super) struct Launcher {
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
     early: Early,
+}
+
+impl Launcher {
+    /// The groups that it is in.
+    pub(super) fn groups(&self) -> Groups {
+        let pid = self.process.id();
+        let dirs = self.early.groups.iter();
+        Groups(dirs.filter_map(|group| Some(group.of(pid?))).collect())
+    }
+}
+
+/// Groups of a run whose launcher is inside. Leaving them costs as much as entering, so they are
+/// removed, by dropping this, once it has ended. The launcher does that itself when the daemon is gone.
+#[derive(Debug)]
+pub(super) struct Groups(Vec<PathBuf>);
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        let groups = std::mem::take(&mut self.0);
+        if let (false, Ok(runtime)) = (groups.is_empty(), Handle::try_current()) {
+            drop(runtime.spawn_blocking(move || groups.iter().for_each(|dir| remove(dir))));
+        }
+    }
 }
 
 /// Starts launchers, one of them ahead.
@@ -43,10 +69,10 @@ impl Launchers {
     }
 
     /// The one that waits, if it is there and lives.
-    pub(super) fn waiting(&self, early: Early) -> Option<Launcher> {
+    pub(super) fn waiting(&self, early: &Early) -> Option<Launcher> {
         let mut launcher = self.slot().take()?;
         let lives = matches!(launcher.process.try_wait(), Ok(None));
-        (lives && launcher.early == early).then_some(launcher)
+        (lives && launcher.early == *early).then_some(launcher)
     }
 
     /// Starts the next one, if none waits. Does not block: the run that was just started has the
@@ -83,7 +109,7 @@ impl Launchers {
         let (stderr, err) = pipe2(OFlag::O_CLOEXEC)?;
         let own = "/proc/self/exe".as_ref();
         let process = Command::new(self.helper.as_deref().unwrap_or(own))
-            .args(["__sandbox", early.as_str()])
+            .args(["__sandbox", &early.argument()])
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(theirs)))

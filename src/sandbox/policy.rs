@@ -94,6 +94,13 @@ pub(super) struct Cgroup {
     pub(super) kind: CgroupKind,
 }
 
+impl Cgroup {
+    /// The group of one run, by its launcher.
+    pub(super) fn of(&self, launcher: u32) -> PathBuf {
+        self.dir.join(format!("nexflow-{launcher}"))
+    }
+}
+
 /// Which files set the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum CgroupKind {
@@ -127,43 +134,45 @@ pub enum Lock {
     DiskLimit,
 }
 
-/// What a launcher does before it knows what to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Early {
-    Nothing,
-    /// The namespaces that are alike for all runs.
-    Namespaces,
-    /// The same, and the user namespace that they need.
-    UserNamespaces,
+/// What a launcher makes before it knows what to run: what is alike for all runs of a plan. Its one
+/// argument, as JSON; other processes may read it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Early {
+    /// Network, host name and the like.
+    pub(super) namespaces: bool,
+    /// And the user namespace that these need.
+    pub(super) user_namespace: bool,
+    /// Parents of groups to move into. Moving waits for all processors, up to twenty milliseconds if
+    /// nothing has moved for a while; children begin in the group of their parent for nothing.
+    pub(super) groups: Vec<Cgroup>,
 }
 
 impl Early {
-    const ALL: [Self; 3] = [Self::Nothing, Self::Namespaces, Self::UserNamespaces];
-
     /// What every run of this plan needs.
     pub(super) fn of(plan: &Plan) -> Self {
-        match (
-            plan.namespaces && plan.without.is_empty(),
-            plan.user_namespace,
-        ) {
-            (false, _) => Self::Nothing,
-            (true, false) => Self::Namespaces,
-            (true, true) => Self::UserNamespaces,
+        let namespaces = plan.namespaces && plan.without.is_empty();
+        // A group of version 2 may end all that is in it at once, this process too.
+        let safe = |group: &&Cgroup| group.kind != CgroupKind::Unified;
+        let groups = plan.cgroups.iter().filter(safe).cloned();
+        Self {
+            namespaces,
+            user_namespace: namespaces && plan.user_namespace,
+            groups: if plan.has(Lock::MemoryLimit) {
+                groups.collect()
+            } else {
+                Vec::new()
+            },
         }
     }
 
     /// The launcher's argument.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing",
-            Self::Namespaces => "namespaces",
-            Self::UserNamespaces => "user-namespaces",
-        }
+    pub(super) fn argument(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// What an argument says; `None` for any other.
-    pub(super) fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|early| early.as_str() == word)
+    /// What an argument says; nothing, if it says nothing.
+    pub(super) fn parse(argument: &str) -> Self {
+        serde_json::from_str(argument).unwrap_or_default()
     }
 }
 

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Config, End, Job, Live, Network, Outcome, Output, SandboxError, Stream, check, either_way,
     gate,
-    launchers::{Launcher, Launchers},
+    launchers::{Groups, Launcher, Launchers},
     output::Keep,
     policy::{Early, Plan, Policy, Word},
     report::Found,
@@ -57,7 +57,7 @@ pub(super) async fn run(
     let policy = check::policy(&job, found);
     let label = job.label.clone();
     let early = Early::of(&policy.plan);
-    let session = match launchers.waiting(early) {
+    let session = match launchers.waiting(&early) {
         Some(launcher) => Session::start(config, launcher, &policy, &job).await.ok(),
         None => None,
     };
@@ -190,6 +190,7 @@ enum Happened {
 struct Session {
     control: UnixStream,
     launcher: Child,
+    _groups: Groups,
     stdout: Reader,
     stderr: Reader,
     live: Option<mpsc::Sender<Live>>,
@@ -219,6 +220,7 @@ impl Session {
                 fchown(pipe, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)))?;
             }
         }
+        let groups = launcher.groups();
         let mut control = UnixStream::from_std(launcher.control)?;
         wire::tell(&mut control, policy, job).await?;
         let limits = &policy.limits;
@@ -236,6 +238,7 @@ impl Session {
         Ok(Self {
             control,
             launcher: launcher.process,
+            _groups: groups,
             stdout: Reader::new(launcher.stdout, limits.output_bytes)?,
             stderr: Reader::new(launcher.stderr, limits.output_bytes)?,
             live: job.live.clone(),

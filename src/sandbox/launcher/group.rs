@@ -22,47 +22,68 @@ use crate::sandbox::{
 /// The groups of one run; empty where none can be made.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    made: Vec<Cgroup>,
+    made: Vec<Made>,
+}
+
+#[derive(Debug)]
+struct Made {
+    cgroup: Cgroup,
+    /// The launcher is in it, and so is all that it starts.
+    joined: bool,
 }
 
 impl Group {
-    /// Makes what the plan says can be made. What fails is left out; the watch takes its place.
-    pub(super) fn create(policy: &Policy) -> Self {
+    /// Makes groups in these parents and moves this process in, before there is a run.
+    pub(super) fn ahead(parents: &[Cgroup]) -> Self {
         let mut group = Self::default();
-        if !policy.plan.has(Lock::MemoryLimit) {
-            return group;
-        }
-        for parent in &policy.plan.cgroups {
-            let dir = parent.dir.join(format!("nexflow-{}", process::id()));
-            if fs::create_dir(&dir).is_err() {
+        for parent in parents {
+            let Some(cgroup) = make(parent) else {
                 continue;
-            }
-            let made = limit(&dir, parent.kind, policy);
-            let cgroup = Cgroup {
-                dir,
-                kind: parent.kind,
             };
-            if made.is_ok() {
-                group.made.push(cgroup);
-            } else {
-                // Empty, so this cannot fail for long; the next start sweeps.
-                either_way(fs::remove_dir(&cgroup.dir));
-            }
+            let joined = enter(&cgroup.dir).is_ok();
+            group.made.push(Made { cgroup, joined });
         }
         group
     }
 
-    /// Moves this process in.
-    pub(super) fn join(&self) -> Step<()> {
-        for cgroup in &self.made {
-            fs::write(cgroup.dir.join("cgroup.procs"), "0").at("join cgroup")?;
+    /// Makes what the plan says can be made and is not there yet, and sets the limits. What fails is
+    /// left out; the watch takes its place.
+    pub(super) fn complete(&mut self, policy: &Policy) {
+        if policy.plan.has(Lock::MemoryLimit) {
+            for parent in &policy.plan.cgroups {
+                if !self.made.iter().any(|made| made.cgroup.kind == parent.kind) {
+                    let made = make(parent).map(|cgroup| Made {
+                        cgroup,
+                        joined: false,
+                    });
+                    self.made.extend(made);
+                }
+            }
         }
-        Ok(())
+        let limited = |made: &Made| limit(made, policy).is_ok();
+        let (made, failed) = self.made.drain(..).partition(limited);
+        self.made = made;
+        let failed: Vec<Made> = failed;
+        for made in failed {
+            // This process may be in it: it goes with it, and the next start sweeps.
+            either_way(fs::remove_dir(&made.cgroup.dir));
+        }
+    }
+
+    /// Moves this process in, where its parent is not inside already. When memory is short, of the run
+    /// or of the machine, it goes before its launcher and everybody else.
+    pub(super) fn join(&self) -> Step<()> {
+        for made in self.made.iter().filter(|made| !made.joined) {
+            enter(&made.cgroup.dir).at("join cgroup")?;
+        }
+        fs::write("/proc/self/oom_score_adj", "1000").at("oom_score_adj")
     }
 
     fn has(&self, kind: CgroupKind) -> bool {
         let counts = [CgroupKind::Unified, kind];
-        self.made.iter().any(|c| counts.contains(&c.kind))
+        self.made
+            .iter()
+            .any(|made| counts.contains(&made.cgroup.kind))
     }
 
     /// The kernel accounts the run's memory.
@@ -77,7 +98,7 @@ impl Group {
 
     /// The kernel has ended a process of the run for its memory.
     pub(super) fn out_of_memory(&self) -> bool {
-        self.made.iter().any(|cgroup| {
+        self.made.iter().any(|Made { cgroup, .. }| {
             let file = match cgroup.kind {
                 CgroupKind::Unified => "memory.events",
                 CgroupKind::Memory => "memory.oom_control",
@@ -90,30 +111,53 @@ impl Group {
         })
     }
 
-    /// Removes the groups; all processes are gone by now, or as good as.
-    pub(super) fn remove(&mut self) {
-        for cgroup in self.made.drain(..) {
-            for _ in 0..50 {
-                match fs::remove_dir(&cgroup.dir) {
-                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                        super::tree::pause(2);
-                    }
-                    _ => break,
-                }
+    /// Removes the groups; all processes are gone by now, or as good as. Those that this process is
+    /// in only if nobody else will.
+    pub(super) fn remove(&mut self, somebody_will: bool) {
+        for Made { cgroup, joined } in self.made.drain(..) {
+            if joined && somebody_will {
+                continue;
             }
+            if joined && let Some(parent) = cgroup.dir.parent() {
+                either_way(enter(parent));
+            }
+            remove(&cgroup.dir);
         }
     }
 }
 
-fn limit(dir: &Path, kind: CgroupKind, policy: &Policy) -> io::Result<()> {
+/// Removes a group whose processes are about to be gone.
+pub(in crate::sandbox) fn remove(group: &Path) {
+    for _ in 0..250 {
+        match fs::remove_dir(group) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => super::tree::pause(2),
+            // Gone, or left to the next start, which sweeps.
+            _ => return,
+        }
+    }
+}
+
+fn make(parent: &Cgroup) -> Option<Cgroup> {
+    let dir = parent.of(process::id());
+    fs::create_dir(&dir).ok()?;
+    let kind = parent.kind;
+    Some(Cgroup { dir, kind })
+}
+
+fn enter(group: &Path) -> io::Result<()> {
+    fs::write(group.join("cgroup.procs"), "0")
+}
+
+fn limit(made: &Made, policy: &Policy) -> io::Result<()> {
     let limits = &policy.limits;
     let memory = limits.memory_bytes.to_string();
-    // The first process of the sandbox counts too.
-    let processes = limits.processes.saturating_add(1).to_string();
+    // The first process of the sandbox counts too, and the launcher where it is inside.
+    let own = 1 + u32::from(made.joined);
+    let processes = limits.processes.saturating_add(own).to_string();
     // Of each tenth of a second, in microseconds.
     let quota = limits.cpu_percent.max(1).saturating_mul(1000).to_string();
-    let set = |file: &str, value: &str| fs::write(dir.join(file), value);
-    match kind {
+    let set = |file: &str, value: &str| fs::write(made.cgroup.dir.join(file), value);
+    match made.cgroup.kind {
         CgroupKind::Unified => {
             set("memory.max", &memory)?;
             set("pids.max", &processes)?;
@@ -196,7 +240,7 @@ fn usable(parent: &Cgroup) -> bool {
         ));
         either_way(fs::write(parent.dir.join("cgroup.subtree_control"), "+cpu"));
     }
-    let dir = parent.dir.join(format!("nexflow-{}", process::id()));
+    let dir = parent.of(process::id());
     if fs::create_dir(&dir).is_err() {
         return false;
     }

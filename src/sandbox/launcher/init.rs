@@ -65,7 +65,7 @@ fn start(run: &mut Run, control: &OwnedFd) -> Step<i32> {
     run.group.join()?;
     let plan = &run.policy.plan;
     let mut flags = CloneFlags::CLONE_NEWCGROUP | CloneFlags::CLONE_NEWNS;
-    if Early::of(plan) == Early::Nothing {
+    if !Early::of(plan).namespaces {
         for (lock, flag) in [
             (Lock::Network, CloneFlags::CLONE_NEWNET),
             (Lock::Ipc, CloneFlags::CLONE_NEWIPC),

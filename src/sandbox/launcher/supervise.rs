@@ -45,14 +45,15 @@ pub(super) fn watch(child: &Child, mut run: Run, control: &OwnedFd, started: Ins
     let mut watch = Watch::new(&run, started);
     let ended = watch.look(child, &mut run, control);
     let last = watch.settle(child, &run, control, ended);
-    say(control, &last);
+    let told = wire::say(control, &last).is_ok();
     finish(child);
-    clean(&mut run);
+    clean(&mut run, told);
 }
 
-/// Removes what outlives processes: groups and the private folder.
-pub(super) fn clean(run: &mut Run) {
-    run.group.remove();
+/// Removes what outlives processes: groups and the private folder. A daemon that was told removes
+/// the groups that this process is in.
+pub(super) fn clean(run: &mut Run, told: bool) {
+    run.group.remove(told);
     if let Some(private) = run.private.take() {
         // Does not follow links; what cannot be removed stays in the temporary folder.
         either_way(fs::remove_dir_all(private));
