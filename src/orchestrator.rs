@@ -23,6 +23,7 @@ mod recover;
 mod reopen;
 mod resume;
 mod running;
+mod spend;
 mod status;
 mod toolbox;
 mod trace;
@@ -42,6 +43,7 @@ pub use status::Facts;
 pub use trace::{Stage, Trace};
 
 use crate::{
+    budget::Budgets,
     bus::Bus,
     connectors::Registry,
     policy,
@@ -150,6 +152,8 @@ pub struct Live {
     pub delivery: Delivery,
     /// What asks before it is done.
     pub approvals: policy::Config,
+    /// What may be spent.
+    pub budgets: Budgets,
 }
 
 impl Parts {

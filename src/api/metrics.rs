@@ -146,7 +146,7 @@ pub(super) async fn json(State(app): State<App>, _caller: Caller) -> ApiResult<A
         Ok((
             inbox::backlog(c)?,
             outbox::counts(c)?,
-            usage::report(c, usage::By::Model, since)?,
+            usage::report(c, usage::By::Model, (since, chrono_tz::Tz::UTC))?,
         ))
     });
     let (backlog, counts, models) = read.await?;

@@ -40,11 +40,12 @@ pub(super) async fn report(
             )));
         }
     };
+    let zone = app.agent.parts().kit.schedules.zone();
     let days = wanted.days.unwrap_or(30).min(36_500);
     let since = app.clock().now().minus(Duration::from_hours(24 * days));
     let lines = app
         .store()
-        .read(move |c| usage::report(c, by, since))
+        .read(move |c| usage::report(c, by, (since, zone)))
         .await?;
     Ok(Answer(json!({ "usage": lines, "since": since })))
 }
