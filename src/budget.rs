@@ -4,6 +4,7 @@
 //! configuration may be in another currency, at a rate the owner writes; everything is counted in US
 //! dollars, in which models are priced.
 
+mod left;
 mod period;
 mod price;
 mod tokens;
@@ -18,8 +19,9 @@ use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use period::bounds;
-pub use tokens::{input_tokens, with_margin};
+pub use left::Left;
+pub use period::{bounds, midnight};
+pub use tokens::{IMAGE, input_tokens, with_margin};
 pub use words::Currency;
 
 use crate::{

@@ -7,6 +7,7 @@ mod context;
 mod decide;
 mod deliver;
 mod direct;
+mod estimate;
 mod events;
 mod expire;
 mod fires;
@@ -39,6 +40,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use decide::{Choice, DecideError, Decider, Decision, shown};
+pub use estimate::{Draft, Estimate};
 pub use status::Facts;
 pub use trace::{Stage, Trace};
 

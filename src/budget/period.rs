@@ -31,7 +31,7 @@ pub fn bounds(period: Period, now: Timestamp, zone: Tz) -> (Timestamp, Timestamp
 }
 
 /// The first moment of a day: in some places, on some days, that is one o'clock.
-fn midnight(day: NaiveDate, zone: Tz) -> Timestamp {
+pub fn midnight(day: NaiveDate, zone: Tz) -> Timestamp {
     let mut local = day.and_time(chrono::NaiveTime::MIN);
     for _ in 0..96 {
         if let Some(found) = zone.from_local_datetime(&local).earliest() {

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Tokens that an image counts as.
-const IMAGE: u64 = 1600;
+pub const IMAGE: u64 = 1600;
 /// What every message and tool adds around its text.
 const FRAME: u64 = 8;
 

@@ -30,10 +30,10 @@ use crate::{
 };
 
 /// The agent that everything is billed to that names no other.
-const AGENT: &str = "default";
+pub(super) const AGENT: &str = "default";
 /// What is reserved for an answer of a paid model where `turns.max_output_tokens` sets no limit: it is
 /// the limit then.
-const LONGEST: u64 = 16_384;
+pub(super) const LONGEST: u64 = 16_384;
 /// A refusal comes at once. A provider that was silent for longer had begun to read, and charges it.
 const AT_ONCE: Duration = Duration::from_secs(5);
 

@@ -145,6 +145,16 @@ pub fn standing(c: &Connection, window: &Window) -> Result<Standing> {
     })
 }
 
+/// Of which ones something is counted in the scope and period of a window, those that spent most first.
+pub fn keys_of(c: &Connection, window: &Window, limit: u32) -> Result<Vec<String>> {
+    let sql = "SELECT key FROM budget_counters WHERE scope = ?1 AND since = ?2 AND until = ?3
+               ORDER BY spent_nanousd DESC, key LIMIT ?4";
+    let mut query = c.prepare_cached(sql)?;
+    let given = params![window.scope.as_str(), window.since, window.until, limit];
+    let rows = query.query_map(given, |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// How a limit stands; its counter exists from then on.
 pub(super) fn open(tx: &Transaction<'_>, window: &Window, now: Timestamp) -> Result<Standing> {
     let standing = standing(tx, window)?;

@@ -45,6 +45,12 @@ impl Usd {
         whole((i128::from(self.0) * i128::from(NANO) + rate - 1) / rate)
     }
 
+    /// Rounded, for programs that take no decimal text. No sum is made of these.
+    #[expect(clippy::cast_precision_loss, reason = "shown, never counted with")]
+    pub fn as_number(self) -> f64 {
+        self.0 as f64 / NANO as f64
+    }
+
     /// For people: cents, and as many more digits as a small amount needs.
     pub fn short(self) -> String {
         let digits = if self.0.abs() >= NANO { 2 } else { 4 };
@@ -103,11 +109,7 @@ impl FromStr for Usd {
 
 impl Serialize for Usd {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a JSON number for people; sums stay exact"
-        )]
-        to.serialize_f64(self.0 as f64 / NANO as f64)
+        to.serialize_f64(self.as_number())
     }
 }
 
@@ -280,6 +282,18 @@ pub enum Period {
     Month,
     /// Never.
     Total,
+}
+
+impl Period {
+    /// As it is written and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Total => "total",
+        }
+    }
 }
 
 #[cfg(test)]
