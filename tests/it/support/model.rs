@@ -174,7 +174,7 @@ async fn complete(
         Act::Say(text) => stream(words(&text), Duration::ZERO, usage),
         Act::Slowly(text, pause) => stream(words(&text), pause, usage),
         Act::Write(_) => stream(
-            words(&"word ".repeat(usage.1 as usize)),
+            words(&"word ".repeat(usize::try_from(usage.1).unwrap())),
             Duration::ZERO,
             usage,
         ),
