@@ -205,6 +205,7 @@ fn routes() -> Router<App> {
         .route("/api/v1/outbox/{id}", post(outbox::decide))
         .route("/api/v1/safe-mode", post(health::safe_mode))
         .route("/api/v1/usage", get(usage::report))
+        .route("/api/v1/estimate", post(usage::estimate))
         .route("/api/v1/metrics", get(metrics::json))
         .route("/api/v1/logs", get(logs::recent))
         .route("/api/v1/audit", get(audit::list))

@@ -22,6 +22,7 @@ use starts::Starts;
 
 use crate::{
     api::{self, Door, Shared},
+    budget::Budgets,
     bus::Bus,
     config::{Config, Loaded},
     connectors::Registry,
@@ -215,6 +216,11 @@ fn live(config: &Config, http: &Http, clock: &Clock) -> Live {
         turns: config.turns.clone(),
         delivery: config.delivery.clone(),
         approvals: config.approvals.clone(),
+        budgets: Budgets::new(
+            config.budgets.clone(),
+            &config.llm.prices,
+            &config.llm.providers,
+        ),
     }
 }
 

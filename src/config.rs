@@ -22,7 +22,7 @@ pub use problem::{ConfigError, Problem, Severity};
 pub use schema::schema;
 
 use crate::{
-    api, logging, memory, orchestrator, policy, schedule, skills, store,
+    api, budget, logging, memory, orchestrator, policy, schedule, skills, store,
     types::{Entry, money::Price},
 };
 
@@ -74,6 +74,8 @@ pub struct Config {
     pub delivery: orchestrator::Delivery,
     /// What asks before it is done.
     pub approvals: policy::Config,
+    /// What may be spent.
+    pub budgets: budget::Config,
     /// Reminders.
     pub scheduler: schedule::Config,
     /// Facts and past messages.

@@ -18,6 +18,8 @@ pub enum Point {
     ResumeCommitted,
     /// A further model step is on disk.
     StepCommitted,
+    /// What a model call may cost is reserved on disk, the model is not asked yet.
+    MoneyReserved,
     /// The model answered; that is nowhere yet.
     ModelAnswered,
     /// Its calls are written, not committed.
@@ -62,6 +64,7 @@ impl Point {
         Self::ResumeWritten,
         Self::ResumeCommitted,
         Self::StepCommitted,
+        Self::MoneyReserved,
         Self::ModelAnswered,
         Self::CallsWritten,
         Self::CallsCommitted,
@@ -90,6 +93,7 @@ impl Point {
             Self::ResumeWritten => "resume.written",
             Self::ResumeCommitted => "resume.committed",
             Self::StepCommitted => "step.committed",
+            Self::MoneyReserved => "money.reserved",
             Self::ModelAnswered => "model.answered",
             Self::CallsWritten => "calls.written",
             Self::CallsCommitted => "calls.committed",

@@ -33,6 +33,7 @@ pub mod memory;
 pub mod schedule;
 pub mod policy;
 pub mod tools;
+pub mod budget;
 
 // The agent.
 pub mod orchestrator;

@@ -7,6 +7,7 @@ mod context;
 mod decide;
 mod deliver;
 mod direct;
+mod estimate;
 mod events;
 mod expire;
 mod fires;
@@ -23,6 +24,7 @@ mod recover;
 mod reopen;
 mod resume;
 mod running;
+mod spend;
 mod status;
 mod toolbox;
 mod trace;
@@ -38,10 +40,12 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use decide::{Choice, DecideError, Decider, Decision, shown};
+pub use estimate::{Draft, Estimate};
 pub use status::Facts;
 pub use trace::{Stage, Trace};
 
 use crate::{
+    budget::Budgets,
     bus::Bus,
     connectors::Registry,
     policy,
@@ -150,6 +154,8 @@ pub struct Live {
     pub delivery: Delivery,
     /// What asks before it is done.
     pub approvals: policy::Config,
+    /// What may be spent.
+    pub budgets: Budgets,
 }
 
 impl Parts {

@@ -37,6 +37,7 @@ use crate::{
 
 pub use error::ProviderError;
 pub use offline::{Offline, is_certain, is_command, is_stop};
+pub use prices::AS_OF as PRICES_AS_OF;
 pub use set::{Condition, Providers, Settings, State};
 
 /// An answer as it comes. [`Delta::Done`] is last, or an error is. Dropping it stops the request.

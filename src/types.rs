@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 pub use clock::{Clock, Timestamp};
 pub use id::{
-    ApprovalId, GrantId, MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId, TokenId,
-    TurnId, UserId,
+    ApprovalId, AttemptId, GrantId, MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId,
+    TokenId, TurnId, UserId,
 };
 pub use secret::Secret;
 pub use span::Span;

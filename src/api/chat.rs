@@ -140,6 +140,18 @@ pub(super) async fn own(app: &App, caller: &Caller, id: SessionId) -> ApiResult<
     }
 }
 
+/// Passes if there is an agent of this name.
+pub(super) fn known_agent(name: Option<&str>) -> ApiResult<()> {
+    match name.filter(|name| *name != "default") {
+        None => Ok(()),
+        Some(agent) => Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "AGENT_NOT_FOUND",
+            format!("there is no agent `{agent}`"),
+        )),
+    }
+}
+
 /// The endpoint.
 pub(super) async fn send(
     State(app): State<App>,
@@ -147,13 +159,7 @@ pub(super) async fn send(
     Json(request): Json<Request>,
 ) -> ApiResult<Response> {
     caller.need(Role::Member)?;
-    if let Some(agent) = request.agent.as_deref().filter(|a| *a != "default") {
-        return Err(ApiError::new(
-            StatusCode::NOT_FOUND,
-            "AGENT_NOT_FOUND",
-            format!("there is no agent `{agent}`"),
-        ));
-    }
+    known_agent(request.agent.as_deref())?;
     let session = session_for(&app, &caller, request.session_id).await?;
     // Follows before it speaks, so that nothing of the answer is missed.
     let following = follow(&app, session, None).await?;
@@ -331,6 +337,12 @@ async fn reply(
         .collect();
     let answer = answer.map(|m| (m.text, m.status)).unwrap_or_default();
     let turn = turn.ok_or_else(|| ApiError::not_found("such turn"))?;
+    if turn.error.as_deref() == Some("BUDGET") {
+        let error = ApiError::new(StatusCode::PAYMENT_REQUIRED, "BUDGET", answer.0);
+        return Err(
+            error.with(json!({ "session_id": session, "message_id": message, "turn_id": turn_id }))
+        );
+    }
     Ok(json!({
         "session_id": session,
         "message_id": message,

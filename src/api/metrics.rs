@@ -20,12 +20,96 @@ use super::{
     access::Caller,
     error::{ApiError, ApiResult},
 };
-use crate::store::{inbox, outbox, usage};
+use crate::{
+    budget::Left,
+    store::{inbox, outbox, usage},
+    types::money::Scope,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
     method: String,
     status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Model {
+    provider: String,
+    model: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Tokens {
+    provider: String,
+    model: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limit {
+    scope: &'static str,
+    period: String,
+}
+
+type Dollars<L> = Family<L, Gauge<f64, AtomicU64>>;
+
+/// What models took since the database was made, and what budgets leave.
+#[derive(Debug, Clone, Default)]
+struct Money {
+    calls: Family<Model, Gauge>,
+    failed: Family<Model, Gauge>,
+    tokens: Family<Tokens, Gauge>,
+    cost: Dollars<Model>,
+    left: Dollars<Limit>,
+}
+
+impl Money {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("model_calls", "Attempts at model calls", self.calls.clone());
+        let about = "Attempts at model calls that gave no answer";
+        registry.register("model_calls_failed", about, self.failed.clone());
+        registry.register(
+            "model_tokens",
+            "Tokens read, cached and written",
+            self.tokens.clone(),
+        );
+        registry.register("model_cost_usd", "What models cost", self.cost.clone());
+        let about = "What budgets of everything leave in their period";
+        registry.register("budget_left_usd", about, self.left.clone());
+    }
+
+    fn set(&self, totals: &[usage::Total], budgets: &[Left]) {
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        for total in totals {
+            let (provider, model) = (total.provider.clone(), total.model.clone());
+            let of = Model { provider, model };
+            self.calls.get_or_create(&of).set(number(total.calls));
+            self.failed.get_or_create(&of).set(number(total.failed));
+            self.cost.get_or_create(&of).set(total.cost.as_number());
+            let kinds = [
+                ("input", total.usage.input_tokens),
+                ("cached", total.usage.cached_tokens),
+                ("output", total.usage.output_tokens),
+            ];
+            for (kind, tokens) in kinds {
+                let (provider, model) = (of.provider.clone(), of.model.clone());
+                let of = Tokens {
+                    provider,
+                    model,
+                    kind,
+                };
+                self.tokens.get_or_create(&of).set(number(tokens));
+            }
+        }
+        self.left.clear();
+        for (budget, left) in budgets.iter().filter_map(|b| Some((b, b.left_usd?))) {
+            let of = Limit {
+                scope: budget.scope.as_str(),
+                period: budget.period.as_str().to_owned(),
+            };
+            self.left.get_or_create(&of).set(left.as_number());
+        }
+    }
 }
 
 /// The counters of this process.
@@ -42,6 +126,7 @@ pub struct Metrics {
     waiting: Gauge,
     held: Gauge,
     uptime: Gauge<f64, AtomicU64>,
+    money: Money,
 }
 
 impl Default for Metrics {
@@ -82,6 +167,8 @@ impl Default for Metrics {
         );
         registry.register("safe_mode", "1 while no turn begins", held.clone());
         registry.register("uptime_seconds", "Time since the start", uptime.clone());
+        let money = Money::default();
+        money.register(&mut registry);
         Self {
             registry: Arc::new(registry),
             requests,
@@ -94,6 +181,7 @@ impl Default for Metrics {
             waiting,
             held,
             uptime,
+            money,
         }
     }
 }
@@ -109,10 +197,17 @@ impl Metrics {
     }
 
     async fn gather(&self, app: &App) -> ApiResult<()> {
-        let read = app
-            .store()
-            .read(|c| Ok((inbox::backlog(c)?, outbox::counts(c)?)));
-        let (backlog, counts) = read.await?;
+        let parts = app.agent.parts();
+        let budgets = parts.live().budgets.clone();
+        let now = (app.clock().now(), parts.kit.schedules.zone());
+        let read = app.store().read(move |c| {
+            let mut left = budgets.overview(c, now)?;
+            left.retain(|budget| budget.scope == Scope::All);
+            let money = (usage::totals(c)?, left);
+            Ok((inbox::backlog(c)?, outbox::counts(c)?, money))
+        });
+        let (backlog, counts, (totals, left)) = read.await?;
+        self.money.set(&totals, &left);
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.backlog.set(number(backlog));
         self.undelivered.set(number(counts.open));
@@ -146,7 +241,7 @@ pub(super) async fn json(State(app): State<App>, _caller: Caller) -> ApiResult<A
         Ok((
             inbox::backlog(c)?,
             outbox::counts(c)?,
-            usage::report(c, usage::By::Model, since)?,
+            usage::report(c, usage::By::Model, (since, chrono_tz::Tz::UTC))?,
         ))
     });
     let (backlog, counts, models) = read.await?;

@@ -112,6 +112,13 @@ impl Client {
         self.request(Method::GET, path, None).await
     }
 
+    /// Reads what is no JSON.
+    pub(super) async fn text(&self, path: &str) -> Result<String> {
+        let response = self.send(Method::GET, path, None).await?;
+        let bytes = axum::body::to_bytes(response.into_body(), LARGEST).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Sends.
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         self.request(Method::POST, path, Some(body)).await

@@ -91,7 +91,51 @@ fn row(style: Style, part: &Part<'_>, end: f64) -> String {
         let blank = " ".repeat(14);
         text.extend([blank.as_str(), &*clean(error), "\n"]);
     }
+    for attempt in stage
+        .pointer("/detail/attempts")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        text.push_str(&paid(attempt));
+    }
     text
+}
+
+/// What one try of a model call took.
+fn paid(attempt: &Value) -> String {
+    let count = |key: &str| {
+        attempt
+            .pointer(key)
+            .map_or_else(String::new, Value::to_string)
+    };
+    let cost = attempt.get("cost_usd").and_then(Value::as_f64);
+    let cost = cost.map_or_else(
+        || "no known price".to_owned(),
+        |cost| format!("{cost:.6} USD"),
+    );
+    let estimated = attempt.pointer("/usage/estimated") == Some(&Value::Bool(true));
+    let unsure = match (estimated, field(attempt, "price_source")) {
+        (_, "ceiling") => ", at most",
+        (true, _) => ", estimated",
+        (false, _) => "",
+    };
+    let why = field(attempt, "error");
+    let why = if why.is_empty() {
+        String::new()
+    } else {
+        format!(" ({why})")
+    };
+    format!(
+        "{}try {} {}/{}: {}{why}, {} tokens in, {} out, {cost}{unsure}\n",
+        " ".repeat(14),
+        count("/attempt"),
+        clean(field(attempt, "provider")),
+        clean(field(attempt, "model")),
+        field(attempt, "status"),
+        count("/usage/input_tokens"),
+        count("/usage/output_tokens"),
+    )
 }
 
 fn bar(offset: f64, took: Option<f64>, end: f64) -> String {

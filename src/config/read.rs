@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Sections that later versions will read.
-const LATER: &[&str] = &["auth", "budgets", "agents", "mcp", "alerts"];
+const LATER: &[&str] = &["auth", "agents", "mcp", "alerts"];
 
 /// What follows from a value that cannot be used.
 const DEFAULT: &str = "so its default is used";
@@ -158,6 +158,7 @@ impl Reader<'_> {
             turns: self.section("turns", tree, shown),
             delivery: self.section("delivery", tree, shown),
             approvals: self.section("approvals", tree, shown),
+            budgets: self.section("budgets", tree, shown),
             scheduler: self.section("scheduler", tree, shown),
             memory: self.section("memory", tree, shown),
             privacy: self.section("privacy", tree, shown),
@@ -173,6 +174,7 @@ impl Reader<'_> {
     /// What types cannot say.
     fn check(&mut self, config: &mut Config) {
         self.careful_approvals(config);
+        self.careful_budgets(config);
         if config.database.kind == crate::store::Kind::Postgres {
             let message =
                 "this version keeps everything in SQLite; postgres is not used".to_owned();
@@ -203,6 +205,21 @@ impl Reader<'_> {
             config.approvals = crate::policy::Config::careful();
             let message = "was not understood in full, so every call asks".to_owned();
             self.tell(Severity::Warning, &path(&["approvals"]), message, None);
+        }
+    }
+
+    /// A limit that was not understood as it was meant must not let money out.
+    fn careful_budgets(&mut self, config: &mut Config) {
+        for (keys, why) in config.budgets.problems() {
+            let keys: Keys = path(&["budgets"]).into_iter().chain(path(&keys)).collect();
+            self.tell(Severity::Error, &keys, why, None);
+        }
+        let about = |p: &Problem| p.path == "budgets" || p.path.starts_with("budgets.");
+        if self.problems.iter().any(about) {
+            config.budgets = crate::budget::Config::careful();
+            let message =
+                "was not understood in full, so no model that costs money is asked".to_owned();
+            self.tell(Severity::Error, &path(&["budgets"]), message, None);
         }
     }
 

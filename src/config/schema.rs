@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::shape::permits;
 use crate::{
-    api, connectors, logging, memory, orchestrator, policy, providers, schedule, skills, store,
-    types::money::Price,
+    api, budget, connectors, logging, memory, orchestrator, policy, providers, schedule, skills,
+    store, types::money::Price,
 };
 
 /// Sections that this version reads.
@@ -23,6 +23,7 @@ pub(super) const SECTIONS: &[&str] = &[
     "turns",
     "delivery",
     "approvals",
+    "budgets",
     "scheduler",
     "memory",
     "privacy",
@@ -127,10 +128,10 @@ pub(super) fn filled() -> Value {
             "turns": section("Ceilings of turns.", of::<orchestrator::Config>()),
             "delivery": section("The outbox.", of::<orchestrator::Delivery>()),
             "approvals": section("What asks before it is done.", of::<policy::Config>()),
+            "budgets": section("What may be spent.", of::<budget::Config>()),
             "scheduler": section("Reminders.", of::<schedule::Config>()),
             "memory": section("Facts and past messages.", of::<memory::Config>()),
             "auth": { "type": ["object", "null"] },
-            "budgets": { "type": ["object", "null"] },
             "agents": { "type": ["object", "null"] },
             "mcp": { "type": ["object", "null"] },
             "alerts": { "type": ["object", "null", "array"] },

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{collect, decide, deliver, events, limits::Limit, work::Work};
+use super::{collect, decide, deliver, events, limits::Limit, spend::Charge, work::Work};
 use crate::{
     fail::{self, Point},
     providers::About,
@@ -34,7 +34,9 @@ struct Answer {
     model: String,
     error: Option<(&'static str, String)>,
     /// The model call that gave the answer.
-    said: Option<(StepId, Said, usage::Spent)>,
+    said: Option<(StepId, Said)>,
+    /// What a model call took, also one that was stopped.
+    charge: Option<Charge>,
     /// Why it ended before it was done.
     limit: Option<Limit>,
 }
@@ -46,10 +48,11 @@ pub(super) async fn answered(
     about: About,
     last: Option<Limit>,
 ) -> Result<()> {
-    let Some(step) = work.open.take() else {
+    let Some(step) = work.open else {
         return Ok(());
     };
-    let spent = work.spent(step, &said, &about);
+    let charge = work.paid(&said, &about);
+    work.open = None;
     let text = all_text(work, &said.text);
     let text = if text.trim().is_empty() {
         "(The model gave an empty answer.)".to_owned()
@@ -62,7 +65,8 @@ pub(super) async fn answered(
         provider: about.name.clone(),
         model: about.model.clone(),
         error: None,
-        said: Some((step, said, spent)),
+        said: Some((step, said)),
+        charge: Some(charge),
         limit: last,
     };
     close(work, answer).await
@@ -86,6 +90,7 @@ pub(super) async fn cancelled(work: &mut Work, text: &str) -> Result<()> {
         model: String::new(),
         error: None,
         said: None,
+        charge: work.abandoned(None),
         limit: None,
     };
     close(work, answer).await
@@ -132,6 +137,7 @@ pub(super) async fn failed(work: &mut Work, (code, text): (&'static str, &str)) 
         model: String::new(),
         error: Some((code, text.to_owned())),
         said: None,
+        charge: work.abandoned(Some(code)),
         limit: None,
     };
     close(work, answer).await
@@ -192,7 +198,7 @@ async fn close(work: &mut Work, answer: Answer) -> Result<()> {
             tx.show(turn.session, frame.clone())?;
         }
         write(tx, &turn, (id, &answer, &parcel), now)?;
-        if let Some((_, said, _)) = &answer.said {
+        if let Some((_, said)) = &answer.said {
             events::said(tx, about, said, now)?;
         }
         let code = answer.error.as_ref().map(|(code, _)| *code);
@@ -267,9 +273,11 @@ fn write(
     (id, answer, parcel): (MessageId, &Answer, &Parcel),
     now: Timestamp,
 ) -> Result<()> {
-    if let Some((step, said, spent)) = &answer.said {
+    if let Some((step, said)) = &answer.said {
         turns::finish_model(tx, *step, said, now)?;
-        usage::insert(tx, spent, now)?;
+    }
+    if let Some(charge) = &answer.charge {
+        charge.write(tx, now)?;
     }
     let status = match answer.state {
         State::Failed => "failed",

@@ -6,7 +6,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use futures_util::StreamExt as _;
 use serde_json::Value;
 
-use super::{context, work::Work};
+use super::{context, spend, work::Work};
 use crate::{
     providers::{About, Provider, ProviderError, Request, is_certain},
     store::turns::{Said, StepKind},
@@ -36,6 +36,8 @@ pub(super) enum Reply {
 enum Broken {
     Stopped(String),
     Error(ProviderError),
+    /// A limit on money is reached; the text says which.
+    Budget(String),
 }
 
 /// The text when nothing came within the turn's time.
@@ -56,13 +58,17 @@ pub(super) async fn ask(work: &Work, request: &Request) -> Reply {
         model,
         ..request.clone()
     };
-    let mut last = None;
+    let (mut last, mut over) = (None, None::<String>);
     for (n, provider) in chain.iter().enumerate() {
         // It stands in for a model only where it is certain; else the failure is the answer.
-        if provider.about().offline && last.is_some() && !is_certain(&work.asked.text) {
+        let failed = last.is_some() || over.is_some();
+        if provider.about().offline && failed && !is_certain(&work.asked.text) {
             break;
         }
         if n > 0 {
+            if let Some(text) = &over {
+                notice(work, "budget", text);
+            }
             notice(
                 work,
                 "fallback",
@@ -81,11 +87,13 @@ pub(super) async fn ask(work: &Work, request: &Request) -> Reply {
                 tracing::warn!(provider = provider.about().name, %error, "a model call failed");
                 last = Some(error);
             }
+            Err(Broken::Budget(text)) => over = over.or(Some(text)),
         }
     }
-    match last {
-        Some(error) => Reply::Failed("PROVIDER", failure(&error)),
-        None => Reply::Failed("PROVIDER", "No model provider is configured.".to_owned()),
+    match (over, last) {
+        (Some(text), _) => Reply::Failed("BUDGET", text),
+        (None, Some(error)) => Reply::Failed("PROVIDER", failure(&error)),
+        (None, None) => Reply::Failed("PROVIDER", "No model provider is configured.".to_owned()),
     }
 }
 
@@ -154,6 +162,7 @@ async fn persist(
             Err(Broken::Error(error)) => error,
             stopped => return stopped,
         };
+        spend::failed(work, &error).await;
         providers.failed(&name, &error);
         let wait = match &error {
             ProviderError::RateLimited { after, .. } => after.unwrap_or(Duration::from_secs(1)),
@@ -188,15 +197,22 @@ async fn stream(
         usage: Usage::default(),
         first_token_at: None,
     };
+    let request = spend::reserve(work, &provider.about(), request)
+        .await
+        .map_err(Broken::Budget)?;
     let mut answer = tokio::select! {
-        answer = provider.complete(request) => answer.map_err(Broken::Error)?,
+        answer = provider.complete(&request) => answer.map_err(Broken::Error)?,
         () = work.cancel.cancelled() => return Err(Broken::Stopped(String::new())),
     };
+    work.purse.accepted();
     let stop = loop {
         let delta = tokio::select! {
             delta = answer.next() => delta,
             () = work.cancel.cancelled() => return Err(Broken::Stopped(said.text)),
         };
+        if let Some(Ok(delta)) = &delta {
+            work.purse.heard(delta);
+        }
         match delta {
             Some(Ok(Delta::Text(piece))) => hear(work, &mut said, piece),
             Some(Ok(Delta::Call(call))) => said.calls.push(call),

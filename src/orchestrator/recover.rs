@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Core;
 use crate::{
-    store::{Result, attempts, inbox, outbox, sessions, tasks, tokens},
+    store::{Result, attempts, inbox, outbox, reservations, sessions, tasks, tokens},
     types::SessionId,
 };
 
@@ -18,16 +18,18 @@ pub(super) async fn after_restart(core: &Core) -> Result<Vec<SessionId>> {
         let lost = tasks::recover(tx, now)?;
         let unsure = outbox::recover(tx)?;
         attempts::recover(tx)?;
+        let open = reservations::recover(tx, now)?;
         sessions::sweep(tx, now.minus(EMPTY))?;
         tokens::sweep(tx, now)?;
-        Ok((lost, unsure, inbox::sessions_waiting(tx)?))
+        Ok((lost, unsure, open, inbox::sessions_waiting(tx)?))
     });
-    let (lost, unsure, waiting) = settle.await?;
-    if lost + unsure + waiting.len() > 0 {
+    let (lost, unsure, open, waiting) = settle.await?;
+    if lost + unsure + open + waiting.len() > 0 {
         tracing::info!(
             sessions = waiting.len(),
             interrupted_skills = lost,
             uncertain_deliveries = unsure,
+            charged_in_full = open,
             "going on with what an earlier run left unfinished"
         );
     }

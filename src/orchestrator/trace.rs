@@ -83,8 +83,11 @@ pub(super) fn of(c: &Connection, id: MessageId) -> Result<Option<Trace>> {
             detail: json!({ "attempt": turn.attempt, "error": turn.error }),
         });
         for done in turns::steps(c, turn.id)? {
-            let cost = usage::cost_of_step(c, done.id)?;
-            stages.push(step(done, cost));
+            let attempts = match done.kind {
+                StepKind::Model { .. } => usage::of_step(c, done.id)?,
+                StepKind::Tool { .. } => Vec::new(),
+            };
+            stages.push(step(done, &attempts));
         }
         stages.extend(approvals::of_turn(c, turn.id)?.into_iter().map(question));
         stages.sort_by_key(|stage| stage.at);
@@ -103,7 +106,9 @@ pub(super) fn of(c: &Connection, id: MessageId) -> Result<Option<Trace>> {
     }))
 }
 
-fn step(step: Step, cost: Option<Usd>) -> Stage {
+fn step(step: Step, attempts: &[usage::Attempt]) -> Stage {
+    let costs = attempts.iter().map(|attempt| attempt.cost_usd);
+    let cost: Option<Usd> = costs.reduce(|a, b| Some(a?.plus(b?))).flatten();
     let took = step.finished_at.map(|at| between(step.started_at, at));
     let first = step.first_token_at.map(|at| between(step.started_at, at));
     let (stage, name, detail) = match step.kind {
@@ -114,7 +119,8 @@ fn step(step: Step, cost: Option<Usd>) -> Stage {
             (
                 "model",
                 name,
-                json!({ "usage": usage, "cost_usd": cost, "first_token_ms": first, "calls": calls }),
+                json!({ "usage": usage, "cost_usd": cost, "first_token_ms": first, "calls": calls,
+                        "attempts": attempts }),
             )
         }
         StepKind::Tool { call, output, .. } => {

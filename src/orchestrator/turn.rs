@@ -13,6 +13,7 @@ use super::{
     park::{self, Then},
     plan::{self, Planning},
     reopen, resume,
+    spend::Purse,
     toolbox::Toolbox,
     work::Work,
 };
@@ -97,7 +98,7 @@ pub(super) async fn next(core: &Arc<Core>, session: SessionId, stop: &Stop) -> R
         toolbox,
         steps: claim.steps,
         open: claim.open,
-        spent: claim.spent,
+        purse: Purse::new(claim.spent),
         joined: Vec::new(),
     };
     work.load_joined().await?;

@@ -10,6 +10,7 @@ use super::{
     events, flow,
     limits::{self, Limit},
     plan::Planning,
+    spend::Purse,
     toolbox::{Finished, Toolbox},
 };
 use crate::{
@@ -21,14 +22,12 @@ use crate::{
         approvals::Approval,
         inbox::Waiting,
         turns::{self, Said, Step, StepKind, Turn},
-        usage::{self, Spent},
         users::Role,
     },
     types::{
         Place, StepId, TurnId,
         chat::{Call, Message},
         frame::{Body, CallStatus},
-        money::Usd,
     },
 };
 
@@ -55,8 +54,8 @@ pub(super) struct Work {
     pub(super) steps: Vec<Step>,
     /// The model step that is written and waits for its answer.
     pub(super) open: Option<StepId>,
-    /// What it cost so far, where prices are known.
-    pub(super) spent: Usd,
+    /// What it cost so far, and what the call that runs may cost.
+    pub(super) purse: Purse,
     /// What was said while it ran: each before the step with that ordinal.
     pub(super) joined: Vec<(u32, Message)>,
 }
@@ -80,7 +79,10 @@ impl Work {
             Some(Limit::Steps)
         } else if took >= Duration::from_secs(limits.max_seconds) {
             Some(Limit::Time)
-        } else if limits.max_cost_usd.is_some_and(|most| self.spent >= most) {
+        } else if limits
+            .max_cost_usd
+            .is_some_and(|most| self.purse.spent() >= most)
+        {
             Some(Limit::Money)
         } else {
             None
@@ -191,28 +193,6 @@ impl Work {
         }
     }
 
-    /// What a model call took, as a row.
-    pub(super) fn spent(&self, step: StepId, said: &Said, about: &About) -> Spent {
-        let cost = self
-            .core
-            .parts
-            .live()
-            .providers
-            .price(about, &about.model)
-            .map(|p| p.of(said.usage));
-        Spent {
-            step,
-            turn: self.turn.id,
-            session: self.turn.session,
-            user: self.place.user,
-            channel: self.turn.reply_to.connector.clone(),
-            provider: about.name.clone(),
-            model: about.model.clone(),
-            usage: said.usage,
-            cost,
-        }
-    }
-
     /// One transaction: what the model said, what it took, and that its calls begin.
     pub(super) async fn record(
         &mut self,
@@ -222,11 +202,10 @@ impl Work {
         let Some(id) = self.open.take() else {
             return Ok(Vec::new());
         };
-        let spent = self.spent(id, &said, about);
-        self.spent = Usd(self
-            .spent
-            .0
-            .saturating_add(spent.cost.unwrap_or_default().0));
+        // The step is the one that is paid for.
+        self.open = Some(id);
+        let charge = self.paid(&said, about);
+        self.open = None;
         self.steps.push(self.said_step(id, &said));
         let first = self.next_ordinal();
         let calls = said.calls.iter().map(|call| (StepId::new(), call.clone()));
@@ -238,7 +217,7 @@ impl Work {
             .store
             .keep(move |tx| {
                 turns::finish_model(tx, id, &said, now)?;
-                usage::insert(tx, &spent, now)?;
+                charge.write(tx, now)?;
                 events::said(tx, belongs, &said, now)?;
                 written
                     .iter()

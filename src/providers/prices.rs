@@ -7,7 +7,10 @@ use crate::types::money::{Price, Usd};
 /// written, read from the cache.
 type Row = (&'static str, &'static str, i64, i64, i64);
 
-/// As listed in November 2025. The longest beginning counts.
+/// When the list was made.
+pub const AS_OF: &str = "2025-11";
+
+/// The longest beginning counts.
 const LIST: &[Row] = &[
     ("anthropic", "claude-haiku-4-5", 1_000, 5_000, 100),
     ("anthropic", "claude-3-5-haiku", 800, 4_000, 80),

@@ -1,139 +1,242 @@
-//! What model calls took.
+//! What model calls took: one row for each attempt, and their sums.
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+mod report;
+
+use rusqlite::{Connection, Row, Transaction, params};
 use serde::Serialize;
 
-use super::Result;
-use crate::types::{SessionId, StepId, Timestamp, TurnId, UserId, chat::Usage, money::Usd};
+pub use report::{By, Line, report};
 
-/// One model call.
-#[derive(Debug, Clone)]
+use super::{Result, budgets, reservations::Bill};
+use crate::types::{
+    AttemptId, SessionId, StepId, Timestamp, TurnId,
+    chat::Usage,
+    money::{PriceSource, Usd},
+};
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It answered.
+    Ok,
+    /// It did not.
+    Failed,
+    /// Somebody stopped it.
+    Cancelled,
+    /// The daemon stopped while it ran.
+    Interrupted,
+}
+
+impl Ended {
+    /// As it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// One attempt at a model call.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Spent {
-    /// The step.
-    pub step: StepId,
-    /// Turn.
-    pub turn: TurnId,
-    /// Session.
-    pub session: SessionId,
-    /// Whose message was answered.
-    pub user: UserId,
-    /// Through which connector.
-    pub channel: String,
+    /// The attempt; the id of its reservation too.
+    pub id: AttemptId,
+    /// Who pays, and what for.
+    pub bill: Bill,
+    /// 1, or more where it was tried before in the same step.
+    pub attempt: u32,
     /// Provider.
     pub provider: String,
     /// Model.
     pub model: String,
     /// Tokens.
     pub usage: Usage,
-    /// Cost, where a price is known.
-    pub cost: Option<Usd>,
+    /// What counts against budgets.
+    pub cost: Usd,
+    /// Where the price came from.
+    pub source: PriceSource,
+    /// How it ended.
+    pub ended: Ended,
+    /// One word for what went wrong.
+    pub error: Option<String>,
 }
 
-/// Writes what a call took.
+pub(super) fn stored(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// Writes what an attempt took, and adds it to every counter that it belongs to.
 pub fn insert(tx: &Transaction<'_>, spent: &Spent, now: Timestamp) -> Result<()> {
-    let sql = "INSERT INTO usage (id, turn_id, session_id, user_id, channel, provider, model,
-                 input_tokens, cached_tokens, output_tokens, estimated, cost_nanousd, at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
-    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let sql = "INSERT INTO usage (id, step_id, attempt, turn_id, session_id, user_id, person_id, agent,
+                 channel, schedule_id, purpose, provider, model, input_tokens, cached_tokens,
+                 output_tokens, estimated, cost_nanousd, price_source, status, error, at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+                       ?19, ?20, ?21, ?22)";
+    let bill = &spent.bill;
     tx.prepare_cached(sql)?.execute(params![
-        spent.step,
-        spent.turn,
-        spent.session,
-        spent.user,
-        spent.channel,
+        spent.id,
+        bill.step,
+        spent.attempt,
+        bill.turn,
+        bill.session,
+        bill.user,
+        bill.person,
+        bill.agent,
+        bill.channel,
+        bill.schedule,
+        bill.purpose,
         spent.provider,
         spent.model,
-        count(spent.usage.input_tokens),
-        count(spent.usage.cached_tokens),
-        count(spent.usage.output_tokens),
+        stored(spent.usage.input_tokens),
+        stored(spent.usage.cached_tokens),
+        stored(spent.usage.output_tokens),
         spent.usage.estimated,
-        spent.cost.map(|c| c.0),
+        spent.cost.0,
+        spent.source.as_str(),
+        spent.ended.as_str(),
+        spent.error,
         now
+    ])?;
+    count(tx, spent)?;
+    budgets::add(tx, bill, spent.cost, now)
+}
+
+fn count(tx: &Transaction<'_>, spent: &Spent) -> Result<()> {
+    let sql = "INSERT INTO usage_totals VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7)
+               ON CONFLICT (provider, model) DO UPDATE SET
+                 calls = calls + 1, failed = failed + excluded.failed,
+                 input_tokens = input_tokens + excluded.input_tokens,
+                 cached_tokens = cached_tokens + excluded.cached_tokens,
+                 output_tokens = output_tokens + excluded.output_tokens,
+                 cost_nanousd = cost_nanousd + excluded.cost_nanousd";
+    tx.prepare_cached(sql)?.execute(params![
+        spent.provider,
+        spent.model,
+        spent.ended != Ended::Ok,
+        stored(spent.usage.input_tokens),
+        stored(spent.usage.cached_tokens),
+        stored(spent.usage.output_tokens),
+        spent.cost.0
     ])?;
     Ok(())
 }
 
-/// A line of a report.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Line {
-    /// The day, model, channel or user.
-    pub key: String,
-    /// Model calls.
+/// All that a model ever took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Total {
+    /// Provider.
+    pub provider: String,
+    /// Model.
+    pub model: String,
+    /// Attempts.
     pub calls: u64,
-    /// Tokens read.
-    pub input_tokens: u64,
-    /// Tokens written.
-    pub output_tokens: u64,
-    /// Known costs.
-    pub cost_usd: Usd,
-    /// Calls without a known price.
-    pub unpriced: u64,
+    /// Of these, attempts that gave no answer.
+    pub failed: u64,
+    /// Tokens.
+    pub usage: Usage,
+    /// Cost.
+    pub cost: Usd,
 }
 
-/// By what to sum up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    /// Day, UTC.
-    Day,
-    /// Provider and model.
-    Model,
-    /// Connector.
-    Channel,
-    /// Person.
-    User,
-}
-
-/// Sums since a moment.
-pub fn report(c: &Connection, by: By, since: Timestamp) -> Result<Vec<Line>> {
-    let key = match by {
-        By::Day => "date(at / 1000000, 'unixepoch')",
-        By::Model => "provider || '/' || model",
-        By::Channel => "channel",
-        By::User => "coalesce(user_id, '')",
-    };
-    let sql = format!(
-        "SELECT {key} AS key, count(*) AS calls, sum(input_tokens) AS input,
-                sum(output_tokens) AS output, coalesce(sum(cost_nanousd), 0) AS cost,
-                count(*) FILTER (WHERE cost_nanousd IS NULL) AS unpriced
-         FROM usage WHERE at >= ?1 GROUP BY 1 ORDER BY 1"
-    );
-    let mut query = c.prepare_cached(&sql)?;
-    let rows = query.query_map([since], |row| {
-        let count = |name: &str| row.get::<_, i64>(name).map(i64::unsigned_abs);
-        Ok(Line {
-            key: row.get("key")?,
-            calls: count("calls")?,
-            input_tokens: count("input")?,
-            output_tokens: count("output")?,
-            cost_usd: Usd(row.get("cost")?),
-            unpriced: count("unpriced")?,
+/// What each model ever took.
+pub fn totals(c: &Connection) -> Result<Vec<Total>> {
+    let mut query = c.prepare_cached("SELECT * FROM usage_totals")?;
+    let rows = query.query_map([], |row| {
+        Ok(Total {
+            provider: row.get("provider")?,
+            model: row.get("model")?,
+            calls: number(row, "calls")?,
+            failed: number(row, "failed")?,
+            usage: Usage {
+                input_tokens: number(row, "input_tokens")?,
+                cached_tokens: number(row, "cached_tokens")?,
+                output_tokens: number(row, "output_tokens")?,
+                estimated: false,
+            },
+            cost: Usd(row.get("cost_nanousd")?),
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// What one model call cost, if its price is known.
-pub fn cost_of_step(c: &Connection, step: StepId) -> Result<Option<Usd>> {
-    let sql = "SELECT cost_nanousd FROM usage WHERE id = ?1";
-    let mut query = c.prepare_cached(sql)?;
-    let found: Option<Option<i64>> = query.query_row([step], |row| row.get(0)).optional()?;
-    Ok(found.flatten().map(Usd))
+pub(super) fn number(row: &Row<'_>, name: &str) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(name).map(i64::unsigned_abs)
 }
 
-/// What a turn took and cost; no cost if any of its calls has no known price.
+/// An attempt as it is shown in a trace.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Attempt {
+    /// Its number in the step.
+    pub attempt: u32,
+    /// Provider.
+    pub provider: String,
+    /// Model.
+    pub model: String,
+    /// `ok`, `failed`, `cancelled` or `interrupted`.
+    pub status: String,
+    /// One word for what went wrong.
+    pub error: Option<String>,
+    /// Tokens.
+    pub usage: Usage,
+    /// Cost; none for calls of versions that knew no price.
+    pub cost_usd: Option<Usd>,
+    /// Where the price came from.
+    pub price_source: Option<String>,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+/// The attempts of a model step, in order.
+pub fn of_step(c: &Connection, step: StepId) -> Result<Vec<Attempt>> {
+    let mut query =
+        c.prepare_cached("SELECT * FROM usage WHERE step_id = ?1 ORDER BY attempt, at")?;
+    let rows = query.query_map([step], |row| {
+        Ok(Attempt {
+            attempt: row.get("attempt")?,
+            provider: row.get("provider")?,
+            model: row.get("model")?,
+            status: row.get("status")?,
+            error: row.get("error")?,
+            usage: tokens(row)?,
+            cost_usd: row.get::<_, Option<i64>>("cost_nanousd")?.map(Usd),
+            price_source: row.get("price_source")?,
+            at: row.get("at")?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn tokens(row: &Row<'_>) -> rusqlite::Result<Usage> {
+    Ok(Usage {
+        input_tokens: number(row, "input_tokens")?,
+        cached_tokens: number(row, "cached_tokens")?,
+        output_tokens: number(row, "output_tokens")?,
+        estimated: row.get("estimated")?,
+    })
+}
+
+/// What the last answered call of a session took: what its next one will read, but for what is new.
+pub fn last_of_session(c: &Connection, session: SessionId) -> Result<Option<Usage>> {
+    let sql = "SELECT * FROM usage WHERE session_id = ?1 AND status = 'ok' AND purpose = 'chat'
+                 AND provider <> 'offline' ORDER BY at DESC LIMIT 1";
+    let mut query = c.prepare_cached(sql)?;
+    let mut rows = query.query_map([session], tokens)?;
+    Ok(rows.next().transpose()?)
+}
+
+/// What a turn took and cost; estimated if tokens or price of any of its calls are. No cost if any of
+/// its calls was made by a version that knew no price.
 pub fn of_turn(c: &Connection, turn: TurnId) -> Result<(Usage, Option<Usd>)> {
-    let sql = "SELECT coalesce(sum(input_tokens), 0) AS input, coalesce(sum(cached_tokens), 0) AS cached,
-                 coalesce(sum(output_tokens), 0) AS output, coalesce(max(estimated), 0) AS estimated,
+    let sql = "SELECT coalesce(sum(input_tokens), 0) AS input_tokens,
+                 coalesce(sum(cached_tokens), 0) AS cached_tokens,
+                 coalesce(sum(output_tokens), 0) AS output_tokens,
+                 coalesce(max(estimated OR coalesce(price_source, '') = 'ceiling'), 0) AS estimated,
                  CASE WHEN count(*) = count(cost_nanousd) THEN coalesce(sum(cost_nanousd), 0) END AS cost
                FROM usage WHERE turn_id = ?1";
     Ok(c.prepare_cached(sql)?.query_row([turn], |row| {
-        let count = |name: &str| row.get::<_, i64>(name).map(i64::unsigned_abs);
-        let usage = Usage {
-            input_tokens: count("input")?,
-            cached_tokens: count("cached")?,
-            output_tokens: count("output")?,
-            estimated: row.get("estimated")?,
-        };
-        Ok((usage, row.get::<_, Option<i64>>("cost")?.map(Usd)))
+        Ok((tokens(row)?, row.get::<_, Option<i64>>("cost")?.map(Usd)))
     })?)
 }

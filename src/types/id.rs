@@ -48,6 +48,8 @@ ids! {
     TurnId,
     /// A model call or a tool call within a turn.
     StepId,
+    /// One try of a model call.
+    AttemptId,
     /// One execution of a skill.
     TaskId,
     /// A reminder or a repeated job.

@@ -303,6 +303,21 @@ const cases = {
     await page.getByTestId('announcer').getByText('Copied.').waitFor({ state: 'attached' });
   },
 
+  async 'says what was spent, by whom, and quietly what a message would cost'({ open, page }) {
+    await open('/');
+    await page.getByTestId('composer').fill('How much is this?');
+    await page.getByTestId('estimate').getByText('About $0.0132, at most $0.0723 a call').waitFor();
+    await page.getByTestId('composer').fill('');
+    await page.getByTestId('estimate').getByText('About').waitFor({ state: 'detached' });
+    await page.getByTestId('usage-link').click();
+    await page.getByRole('row', { name: /2026-11-17 \$1\.13/ }).waitFor();
+    await page.getByText('nothing that costs money is asked').waitFor();
+    await page.getByTestId('usage-by').selectOption('user');
+    await page.getByRole('row', { name: /Grace/ }).waitFor();
+    const csv = await page.getByTestId('usage-csv').getAttribute('href');
+    if (csv !== '/api/v1/usage?by=user&days=30&format=csv') throw new Error(`the export is ${csv}`);
+  },
+
   async 'has no accessibility violations'({ open, page, send, answered }) {
     for (const colorScheme of ['light', 'dark']) {
       await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
@@ -331,6 +346,12 @@ const cases = {
       await page.getByTestId('approvals-link').click();
       await page.getByRole('heading', { name: 'Waiting' }).waitFor();
       await check('approvals');
+      await page.getByTestId('usage-link').click();
+      await page.getByTestId('usage-by').waitFor();
+      await check('usage');
+      await page.setViewportSize(PHONE);
+      await check('usage on a phone');
+      await page.setViewportSize({ width: 1280, height: 800 });
       await page.getByTestId('skills-link').click();
       await page.getByTestId('trust').first().click();
       await page.getByTestId('diff').waitFor();

@@ -43,6 +43,14 @@ const views = {
     await page.goto(`${page.base}/#/skills`);
     await page.getByTestId('trust').first().waitFor();
   },
+  usage: async (page) => {
+    await page.goto(`${page.base}/#/usage`);
+    await page.getByTestId('usage-by').waitFor();
+  },
+  estimate: async (page) => {
+    await page.getByTestId('composer').fill('Summarise the last three releases for me');
+    await page.getByTestId('estimate').getByText('About').waitFor();
+  },
   trust: async (page) => {
     await page.goto(`${page.base}/#/skills`);
     await page.getByTestId('trust').first().click();

@@ -147,3 +147,57 @@ export const differenceOf = (skill) => {
     : [file('SKILL.md', 'added', `@@ -0,0 +1,2 @@\n+name: ${skill.name}\n+description: …\n`, { before: null, now: 'file' })];
   return { name: skill.name, state: skill.state, hash: `hash of ${skill.name}`, against: quarantined ? 'trusted' : 'nothing', files, same: 1, permissions };
 };
+
+const budget = (scope, period, spent, hard, more = {}) => ({
+  scope,
+  key: '',
+  period,
+  spent_usd: spent,
+  reserved_usd: 0,
+  soft_usd: hard * 0.8,
+  hard_usd: hard,
+  left_usd: Math.max(0, hard - spent),
+  resets_at: '2026-12-01T00:00:00Z',
+  text: `${spent.toFixed(2)} of ${hard.toFixed(2)} USD spent, ${Math.max(0, hard - spent).toFixed(2)} left`,
+  ...more,
+});
+const budgets = [
+  budget('user', 'day', 0.41, 0.5, { key: 'u1', name: 'Ada', resets_at: '2026-11-22T00:00:00Z' }),
+  budget('channel', 'month', 1, 1, { key: 'webhook' }),
+  budget('all', 'month', 3.21, 10, { reserved_usd: 0.4 }),
+];
+
+/** What was spent, as the daemon tells it. */
+export const usageOf = (by) => {
+  const line = (key, cost_usd, calls, more = {}) => ({
+    key, calls, failed: 0, input_tokens: calls * 2900, cached_tokens: 0, output_tokens: calls * 310, cost_usd, cost: String(cost_usd), estimated: 0, unpriced: 0, ...more,
+  });
+  const lines = {
+    day: [line('2026-11-16', 0.62, 40), line('2026-11-17', 1.1312, 71), line('2026-11-18', 0.04, 3), line('2026-11-19', 0.8801, 52, { failed: 2 }), line('2026-11-20', 0.54, 33)],
+    model: [line('anthropic/claude-sonnet-4-5', 2.4, 88), line('custom/a-model-with-a-rather-long-name-of-its-own', 0.8113, 40, { unpriced: 40 }), line('ollama/llama3.2', 0, 71)],
+    user: [line('u1', 3.2, 190, { name: 'Ada' }), line('u2', 0.0113, 9, { name: 'Grace' })],
+  };
+  return {
+    by,
+    since: '2026-10-22T00:00:00Z',
+    time_zone: 'Europe/Berlin',
+    usage: lines[by] ?? [],
+    total: { cost_usd: 3.2113, cost: '3.2113' },
+    running: { calls: 1, reserved_usd: 0.4 },
+    currency: 'USD',
+    budgets,
+  };
+};
+
+/** What a message would cost. */
+export const estimateOf = (text) => ({
+  provider: 'anthropic',
+  model: 'claude-sonnet-4-5',
+  input_tokens: 2900 + Math.ceil(text.length / 4),
+  max_output_tokens: 4096,
+  cost_usd: 0.0132,
+  max_cost_usd: 0.0723,
+  free: false,
+  price: { input_per_mtok: 3, output_per_mtok: 15, cached_per_mtok: 0.3, source: 'list', as_of: '2025-11' },
+  budget: budgets.filter((b) => b.scope !== 'channel'),
+});

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { answerTo } from './agent.mjs';
-import { differenceOf, seedSessions, skills } from './data.mjs';
+import { differenceOf, estimateOf, seedSessions, skills, usageOf } from './data.mjs';
 
 export class Store {
   constructor(settings) {
@@ -174,6 +174,8 @@ export class Store {
     if (family === 'approvals') return this.#approvals(method, name, body);
     if (family === 'grants') return this.#grants(method, name);
     if (family === 'skills') return this.#skills(method, name, tail, body);
+    if (family === 'usage') return { body: usageOf(query.get('by') ?? 'day') };
+    if (family === 'estimate') return { body: estimateOf(body?.message ?? '') };
     if (family !== 'sessions') return null;
     if (!name) return { body: this.#list(query.get('q') ?? '') };
     const session = this.sessions.get(name);

@@ -24,6 +24,8 @@ pub enum Act {
     Say(String),
     /// Says a text slowly: this long between words.
     Slowly(String, Duration),
+    /// Writes so many tokens, or as many as the request allows.
+    Write(u64),
     /// Asks for calls.
     Call(Vec<(String, Value)>),
     /// Answers with a status and body.
@@ -40,22 +42,28 @@ pub enum Act {
 pub struct Model {
     pub url: String,
     seen: Arc<Mutex<Vec<Value>>>,
+    counted: Counted,
     task: tokio::task::JoinHandle<()>,
 }
+
+/// Tokens that the server read and wrote, answer by answer: its own bill.
+type Counted = Arc<Mutex<Vec<(u64, u64)>>>;
 
 #[derive(Clone)]
 struct Script {
     acts: Arc<Mutex<VecDeque<Act>>>,
     seen: Arc<Mutex<Vec<Value>>>,
+    counted: Counted,
 }
 
 impl Model {
     #[expect(clippy::disallowed_methods, reason = "the server ends with the test")]
     pub async fn start(acts: impl IntoIterator<Item = Act>) -> Self {
-        let seen = Arc::default();
+        let (seen, counted) = (Arc::default(), Counted::default());
         let script = Script {
             acts: Arc::new(Mutex::new(acts.into_iter().collect())),
             seen: Arc::clone(&seen),
+            counted: Arc::clone(&counted),
         };
         let router = Router::new()
             .route("/v1/models", get(async || Json(json!({ "object": "list", "data": [{ "id": "scripted", "object": "model" }] }))))
@@ -64,7 +72,12 @@ impl Model {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, seen, task }
+        Self {
+            url,
+            seen,
+            counted,
+            task,
+        }
     }
 
     /// The `llm` section that points at it.
@@ -78,6 +91,11 @@ impl Model {
     /// What it was asked.
     pub fn requests(&self) -> Vec<Value> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// Tokens that it read and wrote, for each answer that it began.
+    pub fn counted(&self) -> Vec<(u64, u64)> {
+        self.counted.lock().unwrap().clone()
     }
 }
 
@@ -147,10 +165,19 @@ async fn complete(
         Act::Think(think) => think(&request),
         other => other,
     };
+    let usage = usage(&act, &request);
+    if !matches!(act, Act::Status(..)) {
+        script.counted.lock().unwrap().push(usage);
+    }
     match act {
         Act::Think(_) => refuse(500, "a thought about a thought"),
-        Act::Say(text) => stream(words(&text), Duration::ZERO),
-        Act::Slowly(text, pause) => stream(words(&text), pause),
+        Act::Say(text) => stream(words(&text), Duration::ZERO, usage),
+        Act::Slowly(text, pause) => stream(words(&text), pause, usage),
+        Act::Write(_) => stream(
+            words(&"word ".repeat(usize::try_from(usage.1).unwrap())),
+            Duration::ZERO,
+            usage,
+        ),
         Act::Call(calls) => stream(
             vec![
                 json!({ "tool_calls": calls.iter().enumerate().map(|(n, (name, args))| json!({
@@ -158,6 +185,7 @@ async fn complete(
             "function": { "name": name, "arguments": args.to_string() } })).collect::<Vec<_>>() }),
             ],
             Duration::ZERO,
+            usage,
         ),
         Act::Status(status, body) => (StatusCode::from_u16(status).unwrap(), body).into_response(),
         Act::Raw(bytes) => ([("content-type", "text/event-stream")], bytes).into_response(),
@@ -171,13 +199,25 @@ async fn complete(
     }
 }
 
+/// What it counts: for words that it writes to order, what it really read and wrote.
+fn usage(act: &Act, request: &Value) -> (u64, u64) {
+    let Act::Write(tokens) = act else {
+        return (100, 7);
+    };
+    let most = request["max_completion_tokens"]
+        .as_u64()
+        .or(request["max_tokens"].as_u64());
+    let read = request.to_string().len() as u64 / 5;
+    (read, most.map_or(*tokens, |most| most.min(*tokens)))
+}
+
 fn words(text: &str) -> Vec<Value> {
     text.split_inclusive(' ')
         .map(|word| json!({ "content": word }))
         .collect()
 }
 
-fn stream(deltas: Vec<Value>, pause: Duration) -> Response {
+fn stream(deltas: Vec<Value>, pause: Duration, (read, written): (u64, u64)) -> Response {
     let calls = deltas.iter().any(|d| d.get("tool_calls").is_some());
     let chunk = |choices: Value, usage: Value| {
         let body = json!({ "id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "scripted", "choices": choices, "usage": usage });
@@ -199,7 +239,7 @@ fn stream(deltas: Vec<Value>, pause: Duration) -> Response {
     ));
     chunks.push(chunk(
         json!([]),
-        json!({ "prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107 }),
+        json!({ "prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written }),
     ));
     chunks.push("data: [DONE]\n\n".to_owned());
     let pieces = futures_util::stream::unfold(chunks.into_iter(), move |mut rest| async move {

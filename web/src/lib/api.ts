@@ -2,6 +2,7 @@ import type {
   Approval,
   Decision,
   Difference,
+  Estimate,
   Grant,
   MessagePage,
   Session,
@@ -10,6 +11,8 @@ import type {
   SkillChange,
   Status,
   Trace,
+  UsageBy,
+  UsageReport,
   User,
 } from './types';
 
@@ -75,6 +78,10 @@ export const messages = (id: string, before: string | null = null) =>
   request<MessagePage>('GET', `/sessions/${part(id)}/messages${query({ limit: 60, before })}`);
 
 export const trace = (message: string) => request<Trace>('GET', `/messages/${part(message)}/trace`);
+
+export const usage = (by: UsageBy, days: number) => request<UsageReport>('GET', `/usage${query({ by, days })}`);
+export const estimate = (message: string, session_id: string | null) =>
+  request<Estimate>('POST', '/estimate', { message, ...(session_id ? { session_id } : {}) });
 
 export const skills = async () => (await request<{ skills: Skill[] }>('GET', '/skills')).skills;
 export const patchSkill = (name: string, change: SkillChange) => request<Skill>('PATCH', `/skills/${part(name)}`, change);

@@ -92,6 +92,11 @@ export function about(stage: Stage): string {
   if (usage?.input_tokens || usage?.output_tokens) parts.push(`${usage.input_tokens} tokens in, ${usage.output_tokens} out`);
   const cost = detail['cost_usd'];
   if (typeof cost === 'number' && cost > 0) parts.push(`$${cost.toFixed(4)}`);
+  const attempts = detail['attempts'];
+  if (Array.isArray(attempts) && attempts.length > 1) {
+    const failed = attempts.filter((one: { status?: string }) => one.status !== 'ok');
+    parts.push(`${attempts.length} tries, ${failed.length} without an answer`);
+  }
   const token = detail['first_token_ms'];
   if (typeof token === 'number') parts.push(`first token after ${Math.round(token)} ms`);
   const calls = detail['calls'];

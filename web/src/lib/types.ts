@@ -213,6 +213,62 @@ export interface SkillChange {
   raw_secrets?: string[];
 }
 
+export type UsageBy = 'day' | 'model' | 'agent' | 'user' | 'channel' | 'session' | 'schedule';
+
+/** What was spent on one day, by one person, and the like. */
+export interface UsageLine {
+  key: string;
+  name?: string;
+  calls: number;
+  failed: number;
+  input_tokens: number;
+  cached_tokens: number;
+  output_tokens: number;
+  cost_usd: number;
+  /** The same, exact. */
+  cost: string;
+  estimated: number;
+  unpriced: number;
+}
+
+/** How a limit stands. */
+export interface BudgetLeft {
+  scope: string;
+  key: string;
+  name?: string;
+  period: string;
+  spent_usd: number;
+  reserved_usd: number;
+  soft_usd: number | null;
+  hard_usd: number | null;
+  left_usd: number | null;
+  resets_at: string | null;
+  text: string;
+}
+
+export interface UsageReport {
+  by: UsageBy;
+  since: string;
+  time_zone: string;
+  usage: UsageLine[];
+  total: { cost_usd: number; cost: string };
+  running: { calls: number; reserved_usd: number };
+  currency: string;
+  budgets: BudgetLeft[];
+}
+
+/** What one call for a message would cost. */
+export interface Estimate {
+  provider: string;
+  model: string;
+  input_tokens: number;
+  max_output_tokens: number;
+  cost_usd: number;
+  max_cost_usd: number;
+  free: boolean;
+  budget: BudgetLeft[];
+}
+
 /** One thing that happened to a message. */
 export interface Stage {
   stage: string;

@@ -1,0 +1,15 @@
+DROP TABLE usage_totals;
+DROP TABLE budget_counters;
+DROP INDEX usage_session;
+DROP INDEX usage_turn;
+DROP INDEX usage_step;
+ALTER TABLE usage DROP COLUMN price_source;
+ALTER TABLE usage DROP COLUMN error;
+ALTER TABLE usage DROP COLUMN status;
+ALTER TABLE usage DROP COLUMN purpose;
+ALTER TABLE usage DROP COLUMN schedule_id;
+ALTER TABLE usage DROP COLUMN agent;
+ALTER TABLE usage DROP COLUMN person_id;
+ALTER TABLE usage DROP COLUMN attempt;
+ALTER TABLE usage DROP COLUMN step_id;
+DROP TABLE reservations;
