@@ -222,7 +222,7 @@ impl Report {
                 (Some(message), Some(raw)) => format!("{message} ({raw})"),
                 (message, raw) => message.or(raw).unwrap_or_default().to_owned(),
             },
-            after: None,
+            after: retry_delay(error),
         }
     }
 
@@ -313,6 +313,14 @@ impl Report {
             .iter()
             .any(|word| self.code.contains(word) || message.contains(word))
     }
+}
+
+/// How long Google wants us to wait: `{"retryDelay": "7.5s"}` among the details.
+fn retry_delay(error: &Value) -> Option<Duration> {
+    let details = error.get("details")?.as_array()?;
+    let delay = details.iter().find_map(|d| d.get("retryDelay")?.as_str())?;
+    let seconds: f64 = delay.strip_suffix('s')?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// Without secrets, control characters and length.

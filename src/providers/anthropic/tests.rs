@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 use crate::{
@@ -43,9 +43,16 @@ fn provider(url: &str) -> std::sync::Arc<dyn Provider> {
     (Kind::named("anthropic").unwrap().build)(&entry, &Http::new()).unwrap()
 }
 
+const SHAPE: body::Shape<'static> = body::Shape {
+    model: "m",
+    images: true,
+    thinking: None,
+    by: "mine/m",
+};
+
 /// Whether the API would take a request.
 pub(in crate::providers) fn takes(request: &Request) -> Result<(), TestCaseError> {
-    check(&body::body(request, "m"))
+    check(&body::body(request, &SHAPE))
 }
 
 /// Refuses what the API would refuse.
@@ -108,7 +115,7 @@ proptest! {
     fn any_conversation_makes_a_valid_body(messages in messages(), system in " ?[a-z]{0,3}", tools in any::<bool>()) {
         let tools = if tools { vec![tool("a"), tool("b"), tool("a")] } else { Vec::new() };
         let request = Request { system, messages, tools, ..Request::default() };
-        check(&body::body(&request, "m"))?;
+        check(&body::body(&request, &SHAPE))?;
     }
 }
 
@@ -132,6 +139,7 @@ fn the_body_as_a_whole() {
             Message::Assistant {
                 text: "Doing. ".to_owned(),
                 calls: vec![call("c1"), call("c2")],
+                reasoning: None,
             },
             result("c2", true),
             result("c1", false),
@@ -165,12 +173,12 @@ fn the_body_as_a_whole() {
         ],
         "stream": true,
     });
-    assert_eq!(body::body(&request, "m"), expected);
+    assert_eq!(body::body(&request, &SHAPE), expected);
     let closing = Request {
         tools: Vec::new(),
         ..request
     };
-    let body = body::body(&closing, "m");
+    let body = body::body(&closing, &SHAPE);
     assert_eq!(body["tool_choice"]["type"], "none");
     assert_eq!(body["tools"][0]["name"], "a");
 }

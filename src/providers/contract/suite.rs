@@ -72,6 +72,8 @@ fn expected() -> Collected {
                 args: serde_json::from_str(args).unwrap(),
             })
             .collect(),
+        reasoning: None,
+        notices: Vec::new(),
         usage: Usage {
             input_tokens: 12,
             output_tokens: 34,
@@ -156,19 +158,22 @@ async fn an_answer_that_is_cut_is_no_answer() {
 
 #[tokio::test]
 async fn an_answer_that_stalls_is_given_up() {
-    for dialect in [DIALECTS[0], DIALECTS[5], DIALECTS[6]] {
-        let reply = dialect
-            .reply(dialect.unfinished(&["half"]))
-            .closing(Close::Hang);
-        let deltas = all(&dialect, reply).await;
-        let Some(Err(error)) = deltas.last() else {
-            panic!("{deltas:?}");
-        };
-        assert!(
-            error.to_string().contains("stopped sending for 1 s"),
-            "{error}"
-        );
-    }
+    let stalls = DIALECTS.iter().map(|dialect| async move {
+        let begun = dialect.unfinished(&["half"]);
+        for (said, word) in [
+            (begun, "stopped sending for 1 s"),
+            (String::new(), "did not begin to answer within 1 s"),
+        ] {
+            let reply = dialect.reply(said).closing(Close::Hang);
+            let deltas = all(dialect, reply).await;
+            let Some(Err(error)) = deltas.last() else {
+                panic!("{deltas:?}");
+            };
+            assert_eq!(error.word(), "down", "{}", dialect.kind);
+            assert!(error.to_string().contains(word), "{} {error}", dialect.kind);
+        }
+    });
+    futures_util::future::join_all(stalls).await;
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ pub(in crate::providers) fn takes(request: &Request) -> Result<(), TestCaseError
         name: "m",
         model: MODEL,
         keep_alive: None,
+        think: None,
+        by: "mine/m",
     };
     check(&body::body(request, &shape))
 }
@@ -83,7 +85,7 @@ proptest! {
     fn any_conversation_makes_a_valid_body(messages in messages(), images in any::<bool>()) {
         let request = Request { messages, tools: vec![tool("a")], ..Request::default() };
         let model = Model { images, ..MODEL };
-        check(&body::body(&request, &Shape { name: "m", model, keep_alive: None }))?;
+        check(&body::body(&request, &Shape { name: "m", model, keep_alive: None, think: None, by: "mine/m" }))?;
     }
 }
 
@@ -100,6 +102,8 @@ fn the_body_says_window_and_limits() {
         name: "m",
         model: MODEL,
         keep_alive: Some(&keep),
+        think: None,
+        by: "mine/m",
     };
     let body = body::body(&request, &shape);
     assert_eq!(
@@ -143,7 +147,6 @@ async fn the_first_installed_model_is_taken_and_its_window_is_capped() {
     assert_eq!(provider.about().model, "");
     let request = Request {
         messages: vec![user("hi")],
-        tools: vec![tool("a")],
         ..Request::default()
     };
     for _ in 0..2 {
@@ -160,7 +163,6 @@ async fn the_first_installed_model_is_taken_and_its_window_is_capped() {
         (&body["model"], &body["options"]["num_ctx"]),
         (&json!("qwen:7b"), &json!(16_384))
     );
-    assert_eq!(body["tools"], Value::Null, "this model has none");
     let about = provider.about();
     assert_eq!(
         (about.model.as_str(), about.context_tokens, about.images),
