@@ -10,6 +10,7 @@ mod custom;
 mod error;
 mod gemini;
 mod knowledge;
+mod mend;
 mod offline;
 mod ollama;
 mod openai;
@@ -17,6 +18,7 @@ mod openrouter;
 mod peer;
 mod prices;
 mod set;
+mod textual;
 mod zai;
 
 #[cfg(test)]
@@ -170,7 +172,10 @@ impl Kind {
             name: S::NAME,
             example: S::EXAMPLE,
             schema: schema::<S::Config>,
-            build: |entry, http| Ok(Arc::new(S::new(&entry.name, read(entry)?, http)?)),
+            build: |entry, http| {
+                let provider = S::new(&entry.name, read(entry)?, http)?;
+                Ok(Arc::new(mend::Mended::new(provider)))
+            },
         }
     }
 

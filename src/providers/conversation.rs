@@ -99,11 +99,7 @@ impl<'a> Builder<'a> {
         let (kept, dropped): (Vec<_>, Vec<_>) = images.iter().partition(seen);
         let mut text = Cow::Borrowed(text);
         for image in dropped {
-            let note = format!(
-                "[The file {} ({}) came with this message; it cannot be shown to this model.]",
-                image.name, image.media_type
-            );
-            join(&mut text, Cow::Owned(note));
+            join(&mut text, Cow::Owned(unseen(image)));
         }
         if text.trim().is_empty() && kept.is_empty() {
             return;
@@ -194,6 +190,16 @@ impl<'a> Builder<'a> {
         }
         self.parts
     }
+}
+
+/// What a model is told of an image that it is not shown.
+pub(super) fn unseen(image: &Attachment) -> String {
+    format!(
+        "[The file {} ({}, {} bytes) came with this message; it cannot be shown to this model.]",
+        image.name,
+        image.media_type,
+        image.data.len()
+    )
 }
 
 /// The results that follow an answer, until the next one. Each is taken once.

@@ -35,7 +35,10 @@ pub enum ProviderError {
         detail: String,
     },
     /// The conversation does not fit: make it shorter.
-    #[error("the conversation is too long for {provider}: {detail}")]
+    #[error(
+        "the conversation is too long for {provider}: {detail}. Send a shorter message, begin a new \
+         session, or set context_tokens in llm.providers.{provider}"
+    )]
     TooLong {
         /// Name of the provider.
         provider: String,
@@ -87,6 +90,18 @@ impl ProviderError {
             Self::Credentials { .. } => "credentials",
             Self::Refused { .. } => "refused",
             Self::Garbled { .. } => "garbled",
+        }
+    }
+
+    /// What was said or seen.
+    pub(super) fn detail(&self) -> &str {
+        match self {
+            Self::RateLimited { detail, .. }
+            | Self::Down { detail, .. }
+            | Self::TooLong { detail, .. }
+            | Self::Credentials { detail, .. }
+            | Self::Refused { detail, .. }
+            | Self::Garbled { detail, .. } => detail,
         }
     }
 
