@@ -43,7 +43,11 @@ pub(super) async fn list(
     }
     let asked = names.into_iter().filter_map(|name| {
         let provider = providers.get(&name)?;
-        Some(async move { (name, provider.about().model, provider.models().await) })
+        Some(async move {
+            let told = provider.models().await;
+            // A local server's own model is known only now.
+            (name, provider.about().model, told)
+        })
     });
     let (mut models, mut errors) = (Vec::new(), Vec::new());
     for (name, own, told) in future::join_all(asked).await {
