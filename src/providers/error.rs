@@ -228,6 +228,7 @@ impl Report {
         // OpenRouter wraps what the vendor behind it said.
         let raw = error.pointer("/metadata/raw").and_then(Value::as_str);
         let number = error.get("code").and_then(Value::as_u64);
+        let number = number.or_else(|| business(text("code")));
         Self {
             status: number.and_then(|n| u16::try_from(n).ok()).unwrap_or(0),
             code: [text("type"), text("code"), text("status")]
@@ -275,7 +276,12 @@ impl Report {
 
     fn class_by_words(&self) -> Option<Class> {
         // Out of credit comes as 429 from some: waiting does not help there.
-        if self.has(&["insufficient_quota", "billing", "credit balance is too low"]) {
+        if self.has(&[
+            "insufficient_quota",
+            "insufficient balance",
+            "billing",
+            "credit balance is too low",
+        ]) {
             return Some(Class::Credentials);
         }
         if self.status != 429 && self.says_too_long() {
@@ -319,6 +325,7 @@ impl Report {
             "exceeds the maximum number of input tokens",
             "input token count",
             "reduce the length",
+            "prompt exceeds max length",
         ])
     }
 
@@ -328,6 +335,19 @@ impl Report {
             .iter()
             .any(|word| self.code.contains(word) || message.contains(word))
     }
+}
+
+/// The status that a code of z.ai stands for: it has codes of its own in front of HTTP's.
+fn business(code: &str) -> Option<u64> {
+    let number: u64 = code.parse().ok()?;
+    Some(match number {
+        1000..=1004 | 1110..=1121 => 401,
+        1230 | 1234 => 503,
+        1261 => 413,
+        1302..=1305 | 1308..=1310 | 1312 | 1313 => 429,
+        1200..=1301 => 400,
+        other => other,
+    })
 }
 
 /// How long Google wants us to wait: `{"retryDelay": "7.5s"}` among the details.

@@ -66,8 +66,12 @@ impl<P: Provider> Mended<P> {
     /// Asks in the way that is known to be taken.
     async fn ask(&self, model: &str, request: &Request) -> Result<Answer, ProviderError> {
         let learnt = self.learnt(model, |learnt| learnt.clone());
-        let fitted = fitted(request, &learnt);
-        let words = learnt.no_tools || !self.inner.about_model(model).tools;
+        let about = self.inner.about_model(model);
+        let mut fitted = fitted(request, &learnt);
+        // More than it can write is refused by some.
+        let most = about.max_output_tokens.unwrap_or(u32::MAX);
+        fitted.max_output_tokens = fitted.max_output_tokens.min(most);
+        let words = learnt.no_tools || !about.tools;
         let calls = |message: &Message| matches!(message, Message::Assistant { calls, .. } if !calls.is_empty());
         if words && (!fitted.tools.is_empty() || fitted.messages.iter().any(calls)) {
             let answer = self.inner.complete(&textual::request(&fitted)).await?;

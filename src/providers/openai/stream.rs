@@ -127,13 +127,15 @@ impl Chunks {
         }
         match choice.finish_reason.as_deref() {
             None | Some("" | "null") => {}
-            Some("error") => {
+            Some("error" | "network_error") => {
                 return Err(ProviderError::down(
                     &self.provider,
                     "it broke off with an error",
                 ));
             }
-            Some("length" | "max_tokens" | "model_length") => self.stop = Some(Stop::Length),
+            Some("length" | "max_tokens" | "model_length" | "model_context_window_exceeded") => {
+                self.stop = Some(Stop::Length)
+            }
             Some("content_filter" | "safety" | "sensitive") => self.stop = Some(Stop::Filtered),
             Some(_) => self.stop = Some(Stop::Done),
         }
