@@ -13,6 +13,7 @@ mod hooks;
 mod logs;
 mod memory;
 mod metrics;
+mod models;
 mod outbox;
 mod schedules;
 mod sessions;
@@ -179,6 +180,8 @@ fn routes() -> Router<App> {
         .route("/api/v1/skills/start", post(skills::trust::start))
         .route("/api/v1/skills/{name}/audit", get(skills::trust::report))
         .route("/api/v1/skills/{name}/diff", get(skills::trust::diff))
+        .route("/api/v1/models", get(models::list))
+        .route("/api/v1/models/pull", post(models::pull))
         .route("/api/v1/tasks", get(skills::tasks))
         .route(
             "/api/v1/tasks/{id}",

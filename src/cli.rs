@@ -14,6 +14,7 @@ mod db;
 mod doctor;
 mod init;
 mod memory;
+mod models;
 mod out;
 mod outbox;
 mod run;
@@ -123,6 +124,7 @@ async fn manage(setup: &Setup, command: Command) -> Result<()> {
         Command::Memory(command) => memory::run(setup, command).await,
         Command::Outbox(command) => outbox::run(setup, command).await,
         Command::Resume => outbox::resume(setup).await,
+        Command::Models(command) => models::run(setup, command).await,
         Command::Token(command) => token::run(setup, command).await,
         Command::Audit(command) => audit::run(setup, command).await,
         Command::Usage(args) => usage::run(setup, args).await,

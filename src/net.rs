@@ -15,8 +15,8 @@ use std::{
 use reqwest::{Client, ClientBuilder, redirect};
 use url::{Host, Url};
 
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(10);
+/// How long a connection may take to come about, where nobody says.
+pub const CONNECT: Duration = Duration::from_secs(10);
 
 /// How long an unused connection is kept for the next request.
 const KEEP: Duration = Duration::from_mins(1);
@@ -25,9 +25,19 @@ const KEEP: Duration = Duration::from_mins(1);
 ///
 /// There is no overall time limit, because an answer may stream for minutes: whoever asks sets
 /// the limit that fits. Redirects are not followed: a key must not travel to another host.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Http {
     clients: Arc<Clients>,
+    connect: Duration,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            clients: Arc::default(),
+            connect: CONNECT,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -44,14 +54,29 @@ impl Http {
         Self::default()
     }
 
+    /// With another limit on how long a connection may take to come about; connections are shared
+    /// only with those that have the same limit.
+    #[must_use]
+    pub fn connecting_within(&self, connect: Duration) -> Self {
+        if connect == self.connect {
+            return self.clone();
+        }
+        Self {
+            clients: Arc::default(),
+            connect,
+        }
+    }
+
     /// The client for this address.
     pub fn client(&self, url: &Url) -> Result<Client, reqwest::Error> {
         if url.scheme() == "http" && is_loopback(url) {
             made(&self.clients.local, || {
-                settings().no_proxy().tls_built_in_root_certs(false)
+                settings(self.connect)
+                    .no_proxy()
+                    .tls_built_in_root_certs(false)
             })
         } else {
-            made(&self.clients.outside, settings)
+            made(&self.clients.outside, || settings(self.connect))
         }
     }
 }
@@ -68,14 +93,14 @@ fn made(
     Ok(place.get_or_init(|| client).clone())
 }
 
-fn settings() -> ClientBuilder {
+fn settings(connect: Duration) -> ClientBuilder {
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that makes HTTP clients"
     )]
     Client::builder()
         .user_agent(concat!("nexflow/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT)
+        .connect_timeout(connect)
         .pool_idle_timeout(KEEP)
         .pool_max_idle_per_host(4)
         .tcp_nodelay(true)

@@ -6,14 +6,20 @@
 
 mod anthropic;
 mod conversation;
+mod custom;
 mod error;
+mod gemini;
+mod knowledge;
+mod mend;
 mod offline;
 mod ollama;
 mod openai;
+mod openrouter;
 mod peer;
-mod presets;
 mod prices;
 mod set;
+mod textual;
+mod zai;
 
 #[cfg(test)]
 pub(crate) mod contract;
@@ -23,25 +29,39 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream::BoxStream};
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
     net::Http,
     types::{
         Entry,
-        chat::{Call, Delta, Message, Stop, ToolSpec, Usage},
+        chat::{Call, Delta, Message, Reasoning, Stop, ToolSpec, Usage},
         money::Price,
     },
 };
 
 pub use error::ProviderError;
 pub use offline::{Offline, is_certain, is_command, is_stop};
-pub use prices::AS_OF as PRICES_AS_OF;
+pub use prices::as_of as prices_as_of;
 pub use set::{Condition, Providers, Settings, State};
 
 /// An answer as it comes. [`Delta::Done`] is last, or an error is. Dropping it stops the request.
 pub type Answer = BoxStream<'static, Result<Delta, ProviderError>>;
+
+/// How far a model is that is being fetched, as it goes on. Ends when it is there, or with an error.
+pub type Pulling = BoxStream<'static, Result<Pulled, ProviderError>>;
+
+/// How far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pulled {
+    /// What is being done, in the server's words.
+    pub status: String,
+    /// Bytes of this part that are there.
+    pub completed: Option<u64>,
+    /// Bytes of this part.
+    pub total: Option<u64>,
+}
 
 /// What a model is asked. Any list of messages is fine: each dialect makes a valid one of it.
 #[derive(Debug, Clone, Default)]
@@ -67,7 +87,11 @@ pub struct About {
     pub model: String,
     /// What fits its window, question and answer together.
     pub context_tokens: u32,
-    /// Whether it sees images.
+    /// What it can write in one answer, where that is known.
+    pub max_output_tokens: Option<u32>,
+    /// Whether it can call tools; else they are described to it in words.
+    pub tools: bool,
+    /// Whether it sees images; else they are described to it in words.
     pub images: bool,
     /// Whether it is the built-in provider that needs no model.
     pub offline: bool,
@@ -78,27 +102,43 @@ pub struct About {
 /// A way to a model.
 #[async_trait]
 pub trait Provider: Send + Sync + 'static {
-    /// What is known without asking.
+    /// What is known of its own model without asking.
     fn about(&self) -> About;
+
+    /// What is known of another model of it without asking.
+    fn about_model(&self, model: &str) -> About;
 
     /// Asks, and answers as soon as the provider has accepted the question.
     async fn complete(&self, request: &Request) -> Result<Answer, ProviderError>;
 
     /// Whether it answers and takes our key, as cheaply as it can be found out.
     async fn check(&self) -> Result<(), ProviderError>;
+
+    /// The models it has, as it says itself.
+    async fn models(&self) -> Result<Vec<About>, ProviderError>;
+
+    /// Gets a model that it does not have yet; for servers that run models themselves.
+    async fn pull(&self, _model: &str) -> Result<Pulling, ProviderError> {
+        Err(ProviderError::Refused {
+            provider: self.about().name,
+            detail: "it does not fetch models; name one that it has".to_owned(),
+        })
+    }
 }
 
 /// What one file of this family provides.
-pub trait Spec: Provider + Sized {
+pub trait Spec {
     /// The kind, as it is written in the configuration.
     const NAME: &'static str;
     /// Its section of the example configuration, YAML.
     const EXAMPLE: &'static str;
     /// Its settings.
     type Config: DeserializeOwned + JsonSchema;
+    /// What speaks its wire format; several kinds may speak the same.
+    type Provider: Provider;
 
     /// Makes one, reaching for nothing yet; the error says what is wrong with the settings.
-    fn new(name: &str, config: Self::Config, http: &Http) -> Result<Self, String>;
+    fn new(name: &str, config: Self::Config, http: &Http) -> Result<Self::Provider, String>;
 }
 
 /// One row of [`KINDS`].
@@ -121,10 +161,10 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<anthropic::Anthropic>(),
     Kind::of::<openai::OpenAi>(),
     Kind::of::<ollama::Ollama>(),
-    Kind::preset(&presets::GEMINI),
-    Kind::preset(&presets::OPENROUTER),
-    Kind::preset(&presets::ZAI),
-    Kind::preset(&presets::CUSTOM),
+    Kind::of::<gemini::Gemini>(),
+    Kind::of::<openrouter::OpenRouter>(),
+    Kind::of::<zai::Zai>(),
+    Kind::of::<custom::Custom>(),
 ];
 
 impl Kind {
@@ -133,17 +173,10 @@ impl Kind {
             name: S::NAME,
             example: S::EXAMPLE,
             schema: schema::<S::Config>,
-            build: |entry, http| Ok(Arc::new(S::new(&entry.name, read(entry)?, http)?)),
-        }
-    }
-
-    /// A vendor that speaks OpenAI's dialect.
-    const fn preset(row: &'static presets::Preset) -> Self {
-        Self {
-            name: row.name,
-            example: row.example,
-            schema: schema::<openai::Config>,
-            build: presets::build,
+            build: |entry, http| {
+                let provider = S::new(&entry.name, read(entry)?, http)?;
+                Ok(Arc::new(mend::Mended::new(provider)))
+            },
         }
     }
 
@@ -168,6 +201,10 @@ pub struct Collected {
     pub text: String,
     /// What it wants called, in order.
     pub calls: Vec<Call>,
+    /// What it thought.
+    pub reasoning: Option<Reasoning>,
+    /// What the person should know about it.
+    pub notices: Vec<String>,
     /// What it cost.
     pub usage: Usage,
     /// Why it ended.
@@ -177,14 +214,21 @@ pub struct Collected {
 /// Waits for a whole answer.
 pub async fn collect(mut answer: Answer) -> Result<Collected, ProviderError> {
     let (mut text, mut calls) = (String::new(), Vec::new());
+    let (mut reasoning, mut notices) = (None, Vec::new());
     while let Some(delta) = answer.next().await {
         match delta? {
             Delta::Text(piece) => text.push_str(&piece),
+            delta @ (Delta::Reasoning(_) | Delta::Kept { .. }) => {
+                Reasoning::take(&mut reasoning, &delta);
+            }
+            Delta::Notice(notice) => notices.push(notice),
             Delta::Call(call) => calls.push(call),
             Delta::Done { usage, stop } => {
                 return Ok(Collected {
                     text,
                     calls,
+                    reasoning,
+                    notices,
                     usage,
                     stop,
                 });

@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use super::{Budgets, Ceiling};
 use crate::{
-    providers::{About, PRICES_AS_OF, Providers},
+    providers::{About, Providers, prices_as_of},
     types::{
         Entry,
         money::{Price, PriceSource, Quote},
@@ -96,7 +96,7 @@ impl Budgets {
         }
         match providers.price(about, model) {
             Some(price) => Quote {
-                as_of: Some(PRICES_AS_OF.to_owned()),
+                as_of: Some(prices_as_of().to_owned()),
                 ..quote(price, PriceSource::List)
             },
             None => quote(prices.ceiling, PriceSource::Ceiling),

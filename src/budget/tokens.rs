@@ -14,11 +14,18 @@ const FRAME: u64 = 8;
 pub fn input_tokens(request: &Request) -> u64 {
     let messages = request.messages.iter().map(|message| match message {
         Message::User { text, images } => estimate_tokens(text) + IMAGE * images.len() as u64,
-        Message::Assistant { text, calls } => {
+        Message::Assistant {
+            text,
+            calls,
+            reasoning,
+        } => {
+            // Thoughts go back in the provider's own form, if at all.
+            let kept = reasoning.iter().flat_map(|thoughts| &thoughts.kept);
+            let kept = kept.map(|part| estimate_tokens(&part.to_string()));
             let calls = calls.iter().map(|call| {
                 FRAME + estimate_tokens(&call.tool) + estimate_tokens(&call.args.to_string())
             });
-            estimate_tokens(text) + calls.sum::<u64>()
+            estimate_tokens(text) + calls.sum::<u64>() + kept.sum::<u64>()
         }
         Message::Result { text, .. } => FRAME + estimate_tokens(text),
     });

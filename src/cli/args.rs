@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, builder::FalseyValueParser};
 
 use super::{
-    approval, audit, chat, config, db, memory, outbox, schedule, session, skill, token, usage,
+    approval, audit, chat, config, db, memory, models, outbox, schedule, session, skill, token,
+    usage,
 };
 
 const EXAMPLES: &str = "\
@@ -92,6 +93,9 @@ pub(super) enum Command {
     /// What the agent keeps in mind
     #[command(subcommand)]
     Memory(memory::Command),
+    /// What the model providers have; fetch a local model
+    #[command(subcommand)]
+    Models(models::Command),
     /// API tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -154,6 +158,7 @@ mod tests {
           outbox       Answers on their way, and those that wait for a decision
           resume       Leave safe mode: answer messages again after a crash loop
           memory       What the agent keeps in mind
+          models       What the model providers have; fetch a local model
           token        API tokens
           audit        Who did what, and whether that is all of it
           usage        What model calls took and cost

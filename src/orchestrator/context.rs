@@ -260,6 +260,7 @@ fn one_turn(
             Author::Assistant => answers.push(Message::Assistant {
                 text: answer(&message),
                 calls: Vec::new(),
+                reasoning: None,
             }),
             Author::User => {
                 let images = images(message.id)?;
@@ -322,9 +323,11 @@ fn shortened(message: Message) -> Message {
             text: head_and_tail(&text, OLD_RESULT),
             failed,
         },
+        // No provider wants back what was thought in an earlier turn.
         Message::Assistant { calls, .. } => Message::Assistant {
             text: String::new(),
             calls,
+            reasoning: None,
         },
         other @ Message::User { .. } => other,
     }
@@ -341,11 +344,17 @@ pub(super) fn said_in(steps: &[Step], joined: &[(u32, Message)]) -> Vec<Message>
             said.push(message.clone());
         }
         match &step.kind {
-            StepKind::Model { text, calls, .. } if step.status == CallStatus::Ok => {
+            StepKind::Model {
+                text,
+                calls,
+                reasoning,
+                ..
+            } if step.status == CallStatus::Ok => {
                 open.clone_from(calls);
                 said.push(Message::Assistant {
                     text: text.clone(),
                     calls: calls.clone(),
+                    reasoning: reasoning.clone(),
                 });
             }
             // A result without its call has no place in a conversation.
@@ -375,7 +384,7 @@ impl Past {
 fn tokens(message: &Message) -> u64 {
     4 + match message {
         Message::User { text, images } => estimate_tokens(text) + IMAGE * images.len() as u64,
-        Message::Assistant { text, calls } => {
+        Message::Assistant { text, calls, .. } => {
             let of_calls = calls
                 .iter()
                 .map(|c| estimate_tokens(&c.args.to_string()) + 8);
@@ -401,6 +410,7 @@ mod tests {
         past.push(Message::Assistant {
             text: "ok".to_owned(),
             calls: Vec::new(),
+            reasoning: None,
         });
         past
     }

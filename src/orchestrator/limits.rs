@@ -154,6 +154,7 @@ mod tests {
                 name: String::new(),
                 text: String::new(),
                 calls: Vec::new(),
+                reasoning: None,
                 usage: chat::Usage::default(),
             };
             steps.push(step(model, CallStatus::Ok));

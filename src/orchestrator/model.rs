@@ -11,7 +11,7 @@ use crate::{
     providers::{About, Provider, ProviderError, Request, is_certain},
     store::turns::{Said, StepKind},
     types::{
-        chat::{Delta, Message, Stop, Usage, estimate_tokens},
+        chat::{Delta, Message, Reasoning, Stop, Usage, estimate_tokens},
         frame::Body,
         secret::mask,
         text::shorten,
@@ -24,6 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST: usize = 2 << 20;
 
 /// What came of asking.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, and mostly the large one"
+)]
 pub(super) enum Reply {
     Said(Said, About),
     /// The person stopped it; what was said by then.
@@ -194,6 +198,7 @@ async fn stream(
         name: String::new(),
         text: String::new(),
         calls: Vec::new(),
+        reasoning: None,
         usage: Usage::default(),
         first_token_at: None,
     };
@@ -215,6 +220,10 @@ async fn stream(
         }
         match delta {
             Some(Ok(Delta::Text(piece))) => hear(work, &mut said, piece),
+            Some(Ok(delta @ (Delta::Reasoning(_) | Delta::Kept { .. }))) => {
+                think(work, &mut said, &delta);
+            }
+            Some(Ok(Delta::Notice(text))) => notice(work, "model", &text),
             Some(Ok(Delta::Call(call))) => said.calls.push(call),
             Some(Ok(Delta::Done { usage, stop })) => {
                 said.usage = usage;
@@ -232,16 +241,20 @@ async fn stream(
             break Stop::Length;
         }
     };
-    let mut about = provider.about();
-    if let Some(model) = &request.model {
-        about.model.clone_from(model);
-    }
+    let about = match &request.model {
+        Some(model) => provider.about_model(model),
+        None => provider.about(),
+    };
     said.name = format!("{}/{}", about.name, about.model);
     distinct_ids(work, &mut said);
     masked(&mut said);
     if stop == Stop::Length && said.calls.is_empty() {
         said.text
             .push_str("\n\n*(cut: the answer reached its length limit)*");
+    }
+    if stop == Stop::Filtered {
+        said.text
+            .push_str("\n\n*(cut: the provider withheld the rest of this answer)*");
     }
     Ok((said, about))
 }
@@ -255,8 +268,9 @@ fn cut(provider: &Arc<dyn Provider>) -> ProviderError {
 
 /// Shows a piece of text; text after a tool call begins a new paragraph.
 fn hear(work: &Work, said: &mut Said, piece: String) {
-    if said.first_token_at.is_none() {
-        said.first_token_at = Some(work.core.parts.clock.now());
+    if said.text.is_empty() {
+        said.first_token_at
+            .get_or_insert_with(|| work.core.parts.clock.now());
         let earlier = work
             .steps
             .iter()
@@ -267,6 +281,20 @@ fn hear(work: &Work, said: &mut Said, piece: String) {
     }
     said.text.push_str(&piece);
     live(work, piece);
+}
+
+/// Thoughts are shown as they come and kept with the answer.
+fn think(work: &Work, said: &mut Said, delta: &Delta) {
+    Reasoning::take(&mut said.reasoning, delta);
+    if let Delta::Reasoning(piece) = delta {
+        said.first_token_at
+            .get_or_insert_with(|| work.core.parts.clock.now());
+        let body = Body::Reasoning {
+            turn_id: work.turn.id,
+            text: piece.clone(),
+        };
+        work.core.parts.bus.live(work.turn.session, body);
+    }
 }
 
 fn live(work: &Work, text: String) {
@@ -283,6 +311,16 @@ fn live(work: &Work, text: String) {
 fn masked(said: &mut Said) {
     if let Cow::Owned(clean) = mask(&said.text) {
         said.text = clean;
+    }
+    if let Some(thoughts) = &mut said.reasoning {
+        if let Cow::Owned(clean) = mask(&thoughts.text) {
+            thoughts.text = clean;
+        }
+        // What is signed cannot be changed, only left out.
+        let secret = |part: &Value| matches!(mask(&part.to_string()), Cow::Owned(_));
+        if thoughts.kept.iter().any(secret) {
+            thoughts.kept.clear();
+        }
     }
     for call in &mut said.calls {
         if let Cow::Owned(clean) = mask(&call.args.to_string()) {

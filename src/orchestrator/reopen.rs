@@ -125,6 +125,7 @@ pub(super) async fn ask_again(work: &mut Work) -> Result<()> {
         name: "nexflow/reopened".to_owned(),
         text: String::new(),
         calls: again.iter().map(call).collect(),
+        reasoning: None,
         usage: Usage::default(),
         first_token_at: None,
     };
@@ -132,6 +133,8 @@ pub(super) async fn ask_again(work: &mut Work) -> Result<()> {
         name: "nexflow".to_owned(),
         model: "reopened".to_owned(),
         context_tokens: 0,
+        max_output_tokens: None,
+        tools: true,
         images: false,
         offline: true,
         price: Some(Price::FREE),

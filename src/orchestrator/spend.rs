@@ -118,12 +118,12 @@ impl Purse {
             held.heard.1 += text.chars().count() - plain;
         };
         match delta {
-            Delta::Text(text) => take_in(text),
+            Delta::Text(text) | Delta::Reasoning(text) => take_in(text),
             Delta::Call(call) => {
                 take_in(&call.tool);
                 take_in(&call.args.to_string());
             }
-            Delta::Done { .. } => {}
+            Delta::Kept { .. } | Delta::Notice(_) | Delta::Done { .. } => {}
         }
     }
 

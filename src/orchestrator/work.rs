@@ -184,6 +184,7 @@ impl Work {
                 name: said.name.clone(),
                 text: said.text.clone(),
                 calls: said.calls.clone(),
+                reasoning: said.reasoning.clone(),
                 usage: said.usage,
             },
             status: CallStatus::Ok,

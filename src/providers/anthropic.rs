@@ -3,22 +3,21 @@
 mod body;
 mod stream;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use reqwest::header::{HeaderMap, HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 use super::{
     About, Answer, Provider, ProviderError, Request, Spec, conversation,
-    peer::{BaseUrl, Framing, Peer, default_stall},
-    prices,
+    knowledge::{self, Facts, Knowledge},
+    peer::{BaseUrl, Framing, Peer, Timeouts},
 };
 use crate::{
     net::{Http, sse},
-    types::{Secret, money::Price},
+    types::Secret,
 };
 
 const BASE: &str = "https://api.anthropic.com/v1";
@@ -38,30 +37,53 @@ pub(super) struct Config {
     /// The model.
     #[serde(default = "default_model")]
     model: String,
-    /// What fits the model's window, in tokens.
-    #[serde(default = "default_context")]
-    context_tokens: u32,
-    /// What the model costs.
+    /// Whether the model thinks before it answers: `adaptive`, or how many tokens it may think
+    /// (1024 or more). Newer models take only `adaptive`; absent leaves it to the model.
     #[serde(default)]
-    price: Option<Price>,
-    /// After how many seconds of silence an answer counts as broken off.
-    #[serde(default = "default_stall")]
-    stall_timeout_sec: u64,
+    thinking: Option<Thinking>,
+    #[serde(flatten)]
+    facts: Facts,
+    #[serde(flatten)]
+    timeouts: Timeouts,
+}
+
+/// How a model is asked to think.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Thinking {
+    /// So many tokens at most.
+    Tokens(u32),
+    /// As much as it finds right.
+    Adaptive(Adaptive),
+}
+
+/// The word for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Adaptive {
+    /// `adaptive`.
+    Adaptive,
 }
 
 fn default_model() -> String {
     "claude-sonnet-4-5".to_owned()
 }
 
-fn default_context() -> u32 {
-    200_000
-}
+/// What a model of theirs can do, where nobody says.
+const UNKNOWN: Facts = Facts {
+    context_tokens: Some(200_000),
+    max_output_tokens: None,
+    tools: Some(true),
+    images: Some(true),
+    price: None,
+};
 
 /// Anthropic.
 #[derive(Debug)]
 pub(super) struct Anthropic {
     peer: Peer,
-    about: About,
+    knowledge: Knowledge,
+    thinking: Option<Thinking>,
     key: Option<Secret>,
 }
 
@@ -73,6 +95,7 @@ anthropic:
   model: claude-sonnet-4-5
 ";
     type Config = Config;
+    type Provider = Self;
 
     fn new(name: &str, config: Config, http: &Http) -> Result<Self, String> {
         let own = || BASE.parse::<Url>().map_err(|e| e.to_string());
@@ -81,24 +104,10 @@ anthropic:
         if matches!(base.path(), "" | "/") {
             base.set_path("/v1");
         }
-        let price = config
-            .price
-            .or_else(|| prices::listed(Self::NAME, &config.model));
         Ok(Self {
-            about: About {
-                name: name.to_owned(),
-                model: config.model,
-                context_tokens: config.context_tokens,
-                images: true,
-                offline: false,
-                price,
-            },
-            peer: Peer {
-                name: name.to_owned(),
-                base,
-                stall: Duration::from_secs(config.stall_timeout_sec.max(1)),
-                http: http.clone(),
-            },
+            peer: Peer::new(name, base, config.timeouts, http),
+            knowledge: Knowledge::new(Self::NAME, &config.model, config.facts),
+            thinking: config.thinking,
             key: config.api_key.filter(|key| !key.expose().trim().is_empty()),
         })
     }
@@ -116,18 +125,69 @@ impl Anthropic {
     }
 }
 
+/// What the list of models says of one.
+fn facts(model: &Value) -> Facts {
+    let can = |what: &str| {
+        let pointer = format!("/capabilities/{what}/supported");
+        model.pointer(&pointer).and_then(Value::as_bool)
+    };
+    Facts {
+        context_tokens: knowledge::tokens(model, "/max_input_tokens"),
+        max_output_tokens: knowledge::tokens(model, "/max_tokens"),
+        images: can("image_input"),
+        ..Facts::default()
+    }
+}
+
+impl Anthropic {
+    /// Asks once what a model can do; a server that does not tell is not worse for it.
+    async fn learn(&self, model: &str) {
+        if !self.knowledge.wants(model) {
+            return;
+        }
+        let Ok(headers) = self.headers() else { return };
+        if let Ok(told) = self.peer.get(&format!("models/{model}"), headers).await {
+            self.knowledge.tell(model, facts(&told));
+        }
+    }
+}
+
 #[async_trait]
 impl Provider for Anthropic {
+    fn about_model(&self, model: &str) -> About {
+        self.knowledge.about(&self.peer.name, model, UNKNOWN)
+    }
+
     fn about(&self) -> About {
-        self.about.clone()
+        self.about_model(self.knowledge.model())
     }
 
     async fn complete(&self, request: &Request) -> Result<Answer, ProviderError> {
-        let body = body::body(request, &self.about.model);
-        let response = self.peer.stream("messages", self.headers()?, &body).await?;
+        let headers = self.headers()?;
+        let model = request.model.as_deref().unwrap_or(self.knowledge.model());
+        let shape = body::Shape {
+            model,
+            images: self.about_model(model).images,
+            thinking: self.thinking,
+            by: &self.peer.by(model),
+        };
+        let body = body::body(request, &shape);
+        let sent = self.peer.stream("messages", headers, &body);
+        let opened = knowledge::meanwhile(sent, self.learn(model)).await?;
         let dialect = stream::Events::new(&self.peer.name, conversation::estimate(request));
         let framing = Framing::Sse(sse::Parser::default());
-        self.peer.read(response, framing, dialect)
+        self.peer.read(opened, framing, (model, dialect))
+    }
+
+    async fn models(&self) -> Result<Vec<About>, ProviderError> {
+        let list = self.peer.get("models?limit=1000", self.headers()?).await?;
+        let models = list.get("data").and_then(Value::as_array);
+        let names = models.into_iter().flatten().filter_map(|model| {
+            let name = model.get("id")?.as_str()?;
+            self.knowledge.tell(name, facts(model));
+            Some(self.about_model(name))
+        });
+        Ok(names.collect())
     }
 
     async fn check(&self) -> Result<(), ProviderError> {

@@ -54,8 +54,13 @@ pub(super) fn messages() -> impl Strategy<Value = Vec<Message>> {
     let message = prop_oneof![
         (text.clone(), prop::collection::vec(image, 0..2))
             .prop_map(|(text, images)| Message::User { text, images }),
-        (text.clone(), prop::collection::vec(call, 0..4))
-            .prop_map(|(text, calls)| Message::Assistant { text, calls }),
+        (text.clone(), prop::collection::vec(call, 0..4)).prop_map(|(text, calls)| {
+            Message::Assistant {
+                text,
+                calls,
+                reasoning: None,
+            }
+        }),
         (id, tool, text, any::<bool>()).prop_map(|(call, tool, text, failed)| Message::Result {
             call,
             tool,
@@ -69,6 +74,8 @@ pub(super) fn messages() -> impl Strategy<Value = Vec<Message>> {
 /// Whether every API would take a request.
 pub(crate) fn every_dialect_takes(request: &Request) -> Result<(), TestCaseError> {
     super::openai::tests::bodies::takes(request)?;
+    super::openai::tests::responses::takes(request)?;
+    super::gemini::tests::takes(request)?;
     super::anthropic::tests::takes(request)?;
     super::ollama::tests::takes(request)
 }

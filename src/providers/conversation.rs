@@ -32,7 +32,18 @@ pub(super) enum Part<'a> {
     Assistant {
         text: Cow<'a, str>,
         calls: Vec<Asked<'a>>,
+        /// What it wants back, in its own form; empty if another model thought it.
+        thoughts: &'a [Value],
     },
+}
+
+/// For whom a conversation is brought into the normal form.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reader<'a> {
+    /// Whether it sees images; else these are mentioned instead.
+    pub(super) images: bool,
+    /// [`crate::types::chat::Reasoning::by`]: whose thoughts are its own.
+    pub(super) by: &'a str,
 }
 
 /// A call with what came of it.
@@ -49,19 +60,25 @@ pub(super) struct Asked<'a> {
     pub(super) failed: bool,
 }
 
-/// Brings a conversation into the normal form; without `images`, these are mentioned instead.
-pub(super) fn normal(messages: &[Message], images: bool) -> Vec<Part<'_>> {
+/// Brings a conversation into the normal form.
+pub(super) fn normal<'a>(messages: &'a [Message], reader: Reader<'_>) -> Vec<Part<'a>> {
     let mut builder = Builder {
         parts: Vec::with_capacity(messages.len() + 2),
         ids: HashSet::new(),
-        images,
+        images: reader.images,
     };
     for (at, message) in messages.iter().enumerate() {
         match message {
             Message::User { text, images } => builder.user(text, images),
-            Message::Assistant { text, calls } => {
+            Message::Assistant {
+                text,
+                calls,
+                reasoning,
+            } => {
                 let after = messages.get(at + 1..).unwrap_or_default();
-                builder.assistant(text, calls, after);
+                let own = reasoning.as_ref().filter(|own| own.by == reader.by);
+                let thoughts = own.map_or(&[][..], |own| &own.kept);
+                builder.assistant((text, thoughts), calls, after);
             }
             // Taken up with its call; without a call there is nothing that it could answer.
             Message::Result { .. } => {}
@@ -82,11 +99,7 @@ impl<'a> Builder<'a> {
         let (kept, dropped): (Vec<_>, Vec<_>) = images.iter().partition(seen);
         let mut text = Cow::Borrowed(text);
         for image in dropped {
-            let note = format!(
-                "[The file {} ({}) came with this message; it cannot be shown to this model.]",
-                image.name, image.media_type
-            );
-            join(&mut text, Cow::Owned(note));
+            join(&mut text, Cow::Owned(unseen(image)));
         }
         if text.trim().is_empty() && kept.is_empty() {
             return;
@@ -99,7 +112,12 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn assistant(&mut self, text: &'a str, calls: &'a [Call], after: &'a [Message]) {
+    fn assistant(
+        &mut self,
+        (text, thoughts): (&'a str, &'a [Value]),
+        calls: &'a [Call],
+        after: &'a [Message],
+    ) {
         let mut results = Results::of(after);
         let calls: Vec<_> = calls
             .iter()
@@ -112,13 +130,17 @@ impl<'a> Builder<'a> {
             Some(Part::Assistant {
                 text: last,
                 calls: before,
+                thoughts: earlier,
             }) if before.is_empty() => {
                 join(last, Cow::Borrowed(text));
                 *before = calls;
+                // They belong to the calls, which are the later one's.
+                *earlier = thoughts;
             }
             _ => self.parts.push(Part::Assistant {
                 text: Cow::Borrowed(text),
                 calls,
+                thoughts,
             }),
         }
     }
@@ -168,6 +190,16 @@ impl<'a> Builder<'a> {
         }
         self.parts
     }
+}
+
+/// What a model is told of an image that it is not shown.
+pub(super) fn unseen(image: &Attachment) -> String {
+    format!(
+        "[The file {} ({}, {} bytes) came with this message; it cannot be shown to this model.]",
+        image.name,
+        image.media_type,
+        image.data.len()
+    )
 }
 
 /// The results that follow an answer, until the next one. Each is taken once.
@@ -296,7 +328,7 @@ pub(super) fn estimate(request: &Request) -> u64 {
         Message::User { text, images } => {
             estimate_tokens(text) + images.len() as u64 * IMAGE_TOKENS
         }
-        Message::Assistant { text, calls } => {
+        Message::Assistant { text, calls, .. } => {
             let calls = calls
                 .iter()
                 .map(|call| estimate_tokens(&call.tool) + estimate_tokens(&call.args.to_string()));

@@ -35,7 +35,10 @@ pub enum ProviderError {
         detail: String,
     },
     /// The conversation does not fit: make it shorter.
-    #[error("the conversation is too long for {provider}: {detail}")]
+    #[error(
+        "the conversation is too long for {provider}: {detail}. Send a shorter message, begin a new \
+         session, or set context_tokens in llm.providers.{provider}"
+    )]
     TooLong {
         /// Name of the provider.
         provider: String,
@@ -87,6 +90,18 @@ impl ProviderError {
             Self::Credentials { .. } => "credentials",
             Self::Refused { .. } => "refused",
             Self::Garbled { .. } => "garbled",
+        }
+    }
+
+    /// What was said or seen.
+    pub(super) fn detail(&self) -> &str {
+        match self {
+            Self::RateLimited { detail, .. }
+            | Self::Down { detail, .. }
+            | Self::TooLong { detail, .. }
+            | Self::Credentials { detail, .. }
+            | Self::Refused { detail, .. }
+            | Self::Garbled { detail, .. } => detail,
         }
     }
 
@@ -213,6 +228,7 @@ impl Report {
         // OpenRouter wraps what the vendor behind it said.
         let raw = error.pointer("/metadata/raw").and_then(Value::as_str);
         let number = error.get("code").and_then(Value::as_u64);
+        let number = number.or_else(|| business(text("code")));
         Self {
             status: number.and_then(|n| u16::try_from(n).ok()).unwrap_or(0),
             code: [text("type"), text("code"), text("status")]
@@ -222,7 +238,7 @@ impl Report {
                 (Some(message), Some(raw)) => format!("{message} ({raw})"),
                 (message, raw) => message.or(raw).unwrap_or_default().to_owned(),
             },
-            after: None,
+            after: retry_delay(error),
         }
     }
 
@@ -260,7 +276,12 @@ impl Report {
 
     fn class_by_words(&self) -> Option<Class> {
         // Out of credit comes as 429 from some: waiting does not help there.
-        if self.has(&["insufficient_quota", "billing", "credit balance is too low"]) {
+        if self.has(&[
+            "insufficient_quota",
+            "insufficient balance",
+            "billing",
+            "credit balance is too low",
+        ]) {
             return Some(Class::Credentials);
         }
         if self.status != 429 && self.says_too_long() {
@@ -304,6 +325,7 @@ impl Report {
             "exceeds the maximum number of input tokens",
             "input token count",
             "reduce the length",
+            "prompt exceeds max length",
         ])
     }
 
@@ -313,6 +335,27 @@ impl Report {
             .iter()
             .any(|word| self.code.contains(word) || message.contains(word))
     }
+}
+
+/// The status that a code of z.ai stands for: it has codes of its own in front of HTTP's.
+fn business(code: &str) -> Option<u64> {
+    let number: u64 = code.parse().ok()?;
+    Some(match number {
+        1000..=1004 | 1110..=1121 => 401,
+        1230 | 1234 => 503,
+        1261 => 413,
+        1302..=1305 | 1308..=1310 | 1312 | 1313 => 429,
+        1200..=1301 => 400,
+        other => other,
+    })
+}
+
+/// How long Google wants us to wait: `{"retryDelay": "7.5s"}` among the details.
+fn retry_delay(error: &Value) -> Option<Duration> {
+    let details = error.get("details")?.as_array()?;
+    let delay = details.iter().find_map(|d| d.get("retryDelay")?.as_str())?;
+    let seconds: f64 = delay.strip_suffix('s')?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// Without secrets, control characters and length.

@@ -75,10 +75,20 @@ impl Provider for Offline {
             name: NAME.to_owned(),
             model: NAME.to_owned(),
             context_tokens: 1_000_000,
+            max_output_tokens: None,
+            tools: true,
             images: false,
             offline: true,
             price: Some(Price::FREE),
         }
+    }
+
+    fn about_model(&self, _: &str) -> About {
+        self.about()
+    }
+
+    async fn models(&self) -> Result<Vec<About>, ProviderError> {
+        Ok(vec![self.about()])
     }
 
     async fn complete(&self, request: &Request) -> Result<Answer, ProviderError> {

@@ -6,7 +6,6 @@ mod stream;
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -17,8 +16,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{
-    About, Answer, Provider, ProviderError, Request, Spec, conversation,
-    peer::{BaseUrl, Framing, Peer, default_stall},
+    About, Answer, Provider, ProviderError, Pulled, Pulling, Request, Spec, conversation,
+    peer::{BaseUrl, Framing, Peer, Timeouts},
 };
 use crate::{
     net::{Http, lines::Splitter},
@@ -26,6 +25,9 @@ use crate::{
 };
 
 const BASE: &str = "http://127.0.0.1:11434";
+
+/// How many of the installed models are asked what they can do when they are listed.
+const ASKED: usize = 50;
 
 /// Settings of Ollama.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -45,9 +47,18 @@ pub(super) struct Config {
     /// How long the model stays loaded after an answer, such as `5m` or `-1` for always.
     #[serde(default)]
     keep_alive: Option<Value>,
-    /// After how many seconds of silence an answer counts as broken off. Loading a model is silent.
-    #[serde(default = "default_stall")]
-    stall_timeout_sec: u64,
+    /// Whether a model that can think does so before it answers: `true`, `false`, or how hard;
+    /// absent leaves it to the model.
+    #[serde(default)]
+    think: Option<Value>,
+    /// Whether the model can call tools, if the server is wrong about it.
+    #[serde(default)]
+    tools: Option<bool>,
+    /// Whether the model sees images, if the server is wrong about it.
+    #[serde(default)]
+    images: Option<bool>,
+    #[serde(flatten)]
+    timeouts: Timeouts,
 }
 
 fn default_num_ctx() -> u32 {
@@ -71,6 +82,8 @@ pub(super) struct Ollama {
     model: Option<String>,
     num_ctx: u32,
     keep_alive: Option<Value>,
+    think: Option<Value>,
+    stated: (Option<bool>, Option<bool>),
     known: Mutex<Known>,
 }
 
@@ -90,6 +103,7 @@ ollama: # found by itself when it runs on this machine
   num_ctx: 16384
 ";
     type Config = Config;
+    type Provider = Self;
 
     fn new(name: &str, config: Config, http: &Http) -> Result<Self, String> {
         let own = || BASE.parse::<Url>().map_err(|e| e.to_string());
@@ -104,16 +118,13 @@ ollama: # found by itself when it runs on this machine
             base.set_path(&path);
         }
         Ok(Self {
-            peer: Peer {
-                name: name.to_owned(),
-                base,
-                stall: Duration::from_secs(config.stall_timeout_sec.max(1)),
-                http: http.clone(),
-            },
+            peer: Peer::new(name, base, config.timeouts, http),
             key: config.api_key.filter(|key| !key.expose().trim().is_empty()),
             model: config.model.filter(|model| !model.trim().is_empty()),
             num_ctx: config.num_ctx.max(1_024),
             keep_alive: config.keep_alive,
+            think: config.think,
+            stated: (config.tools, config.images),
             known: Mutex::default(),
         })
     }
@@ -164,10 +175,11 @@ impl Ollama {
         if let Some(model) = self.known(|known| known.models.get(name).copied()) {
             return model;
         }
+        let (tools, images) = self.stated;
         let unknown = Model {
             window: self.num_ctx,
-            tools: true,
-            images: true,
+            tools: tools.unwrap_or(true),
+            images: images.unwrap_or(true),
         };
         let Ok(headers) = self.headers() else {
             return unknown;
@@ -181,8 +193,8 @@ impl Ollama {
         };
         let model = Model {
             window: window(&shown).unwrap_or(self.num_ctx).min(self.num_ctx),
-            tools: can(&shown, "tools"),
-            images: can(&shown, "vision"),
+            tools: tools.unwrap_or_else(|| can(&shown, "tools")),
+            images: images.unwrap_or_else(|| can(&shown, "vision")),
         };
         self.known(|known| known.models.insert(name.to_owned(), model));
         model
@@ -214,17 +226,21 @@ fn can(shown: &Value, ability: &str) -> bool {
 #[async_trait]
 impl Provider for Ollama {
     fn about(&self) -> About {
-        let (model, about) = self.known(|known| {
-            let model = self.model.clone().or_else(|| known.first.clone());
-            let model = model.unwrap_or_default();
-            let about = known.models.get(&model).copied();
-            (model, about)
-        });
+        let first = || self.known(|known| known.first.clone());
+        let model = self.model.clone().or_else(first);
+        self.about_model(&model.unwrap_or_default())
+    }
+
+    fn about_model(&self, model: &str) -> About {
+        let known = self.known(|known| known.models.get(model).copied());
+        let (tools, images) = self.stated;
         About {
             name: self.peer.name.clone(),
-            model,
-            context_tokens: about.map_or(self.num_ctx, |model| model.window),
-            images: about.is_some_and(|model| model.images),
+            model: model.to_owned(),
+            context_tokens: known.map_or(self.num_ctx, |model| model.window),
+            max_output_tokens: None,
+            tools: known.map_or(tools.unwrap_or(true), |model| model.tools),
+            images: known.map_or(images.unwrap_or(false), |model| model.images),
             offline: false,
             price: Some(Price::FREE),
         }
@@ -233,10 +249,19 @@ impl Provider for Ollama {
     async fn complete(&self, request: &Request) -> Result<Answer, ProviderError> {
         let name = self.choose(request).await?;
         let model = self.model(&name).await;
+        if !model.tools && !request.tools.is_empty() {
+            // What the server would say.
+            return Err(ProviderError::Refused {
+                provider: self.peer.name.clone(),
+                detail: format!("{name} does not support tools"),
+            });
+        }
         let shape = body::Shape {
             name: &name,
             model,
             keep_alive: self.keep_alive.as_ref(),
+            think: self.think.as_ref(),
+            by: &self.peer.by(&name),
         };
         let body = body::body(request, &shape);
         let sent = self.peer.stream("api/chat", self.headers()?, &body).await;
@@ -248,7 +273,7 @@ impl Provider for Ollama {
         })?;
         let dialect = stream::Lines::new(&self.peer.name, conversation::estimate(request));
         let framing = Framing::Lines(Splitter::default());
-        self.peer.read(response, framing, dialect)
+        self.peer.read(response, framing, (&name, dialect))
     }
 
     async fn check(&self) -> Result<(), ProviderError> {
@@ -268,6 +293,43 @@ impl Provider for Ollama {
         self.model(wanted).await;
         Ok(())
     }
+
+    async fn models(&self) -> Result<Vec<About>, ProviderError> {
+        let names = self.installed().await?;
+        for name in names.iter().take(ASKED) {
+            self.model(name).await;
+        }
+        Ok(names.iter().map(|name| self.about_model(name)).collect())
+    }
+
+    async fn pull(&self, model: &str) -> Result<Pulling, ProviderError> {
+        let body = json!({ "model": model, "stream": true });
+        let opened = self.peer.stream("api/pull", self.headers()?, &body).await?;
+        Ok(self.peer.watch(opened, pulled))
+    }
+}
+
+/// A line of the progress of a pull.
+fn pulled(provider: &str, line: &str) -> Result<Option<Pulled>, ProviderError> {
+    let value: Value = serde_json::from_str(line)
+        .map_err(|_unreadable| ProviderError::unreadable(provider, line))?;
+    if let Some(error) = value.get("error") {
+        return Err(ProviderError::Refused {
+            provider: provider.to_owned(),
+            detail: error.as_str().unwrap_or("it did not say why").to_owned(),
+        });
+    }
+    let status = value.get("status").and_then(Value::as_str);
+    let status = status.ok_or_else(|| ProviderError::unreadable(provider, line))?;
+    if status == "success" {
+        return Ok(None);
+    }
+    let number = |key: &str| value.get(key).and_then(Value::as_u64);
+    Ok(Some(Pulled {
+        status: status.to_owned(),
+        completed: number("completed"),
+        total: number("total"),
+    }))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! that never came about). What the frames of a stream mean is the [`Dialect`]'s business.
 
 mod halves;
+mod progress;
 mod stream;
 
 use std::{borrow::Cow, time::Duration};
@@ -17,16 +18,16 @@ use reqwest::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 pub(super) use stream::{Dialect, Ending, Framing, Progress};
 
 use super::{
-    Answer,
+    Answer, Pulling,
     error::{ProviderError, Report},
 };
-use crate::net::Http;
+use crate::net::{CONNECT, Http};
 
 /// How long a small request (a check, a list of models) may take.
 const SMALL: Duration = Duration::from_secs(10);
@@ -80,9 +81,35 @@ impl JsonSchema for BaseUrl {
     }
 }
 
-/// The default of `stall_timeout_sec`.
-pub(super) fn default_stall() -> u64 {
-    120
+/// How long a server may take, in the settings of every provider.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+pub(super) struct Timeouts {
+    /// After how many seconds a connection that does not come about is given up; 10 if absent.
+    #[serde(default, rename = "connect_timeout_sec")]
+    connect: Option<u64>,
+    /// After how many seconds without a first word of the answer it is given up; as long as
+    /// `stall_timeout_sec` if absent. Models that think long need more.
+    #[serde(default, rename = "first_token_timeout_sec")]
+    first: Option<u64>,
+    /// After how many seconds of silence an answer counts as broken off; 120 if absent.
+    #[serde(default, rename = "stall_timeout_sec")]
+    stall: Option<u64>,
+}
+
+impl Timeouts {
+    fn stall(self) -> Duration {
+        Duration::from_secs(self.stall.unwrap_or(120).max(1))
+    }
+
+    fn first(self) -> Duration {
+        self.first
+            .map_or(self.stall(), |seconds| Duration::from_secs(seconds.max(1)))
+    }
+
+    fn connect(self) -> Duration {
+        self.connect
+            .map_or(CONNECT, |seconds| Duration::from_secs(seconds.max(1)))
+    }
 }
 
 /// One server.
@@ -92,13 +119,32 @@ pub(super) struct Peer {
     pub(super) name: String,
     /// What paths are added to.
     pub(super) base: Url,
+    /// How long it may take for the first word of an answer.
+    first: Duration,
     /// How long it may be silent in the middle of an answer.
-    pub(super) stall: Duration,
+    stall: Duration,
     /// Where clients come from.
-    pub(super) http: Http,
+    http: Http,
+}
+
+/// An answer that a server has begun to send.
+pub(super) struct Opened {
+    response: Response,
+    /// When its first word is due.
+    due: Instant,
 }
 
 impl Peer {
+    pub(super) fn new(name: &str, base: Url, timeouts: Timeouts, http: &Http) -> Self {
+        Self {
+            name: name.to_owned(),
+            base,
+            first: timeouts.first(),
+            stall: timeouts.stall(),
+            http: http.connecting_within(timeouts.connect()),
+        }
+    }
+
     /// Asks for something small and waits for all of it.
     pub(super) async fn get(&self, path: &str, headers: HeaderMap) -> Result<Value, ProviderError> {
         self.small(Method::GET, path, headers, None).await
@@ -138,22 +184,32 @@ impl Peer {
         path: &str,
         headers: HeaderMap,
         body: &Value,
-    ) -> Result<Response, ProviderError> {
+    ) -> Result<Opened, ProviderError> {
+        let due = Instant::now() + self.first;
         let sent = self.send(Method::POST, path, headers, Some(body));
-        timeout(self.stall, sent).await.unwrap_or_else(|_| {
-            let seconds = self.stall.as_secs();
-            Err(self.down(&format!("it did not begin to answer within {seconds} s")))
-        })
+        let sent = timeout_at(due, sent).await;
+        let response = sent.unwrap_or_else(|_| Err(self.down(&not_begun(self.first))))?;
+        Ok(Opened { response, due })
     }
 
-    /// Reads the answer as it comes.
+    /// Reads the answer of a model as it comes.
     pub(super) fn read<D: Dialect>(
         &self,
-        response: Response,
+        opened: Opened,
         framing: Framing,
-        dialect: D,
+        (model, dialect): (&str, D),
     ) -> Result<Answer, ProviderError> {
-        stream::read(self, response, framing, dialect)
+        stream::read(self, opened, framing, (model, dialect))
+    }
+
+    /// Reads the lines of a long piece of work until one says that it is done.
+    pub(super) fn watch(&self, opened: Opened, line: progress::Line) -> Pulling {
+        progress::read(self, opened, line)
+    }
+
+    /// Who thinks when this model of ours does: [`crate::types::chat::Reasoning::by`].
+    pub(super) fn by(&self, model: &str) -> String {
+        format!("{}/{model}", self.name)
     }
 
     async fn send(
@@ -188,11 +244,16 @@ impl Peer {
         Err(self.refusal(response).await)
     }
 
-    /// The base with a path added; a query in the base stays.
+    /// The base with a path added, and its query; a query in the base stays.
     fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/{path}"));
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            url.query_pairs_mut().append_pair(key, value);
+        }
         url
     }
 
@@ -209,7 +270,7 @@ impl Peer {
             .await
             .unwrap_or_default();
         let mut report = Report::read(status.as_u16(), &body);
-        report.after = after;
+        report.after = after.or(report.after.map(|after| after.min(LONGEST_WAIT)));
         if status == StatusCode::NOT_FOUND && report.message.is_empty() {
             "no such address; check base_url".clone_into(&mut report.message);
         }
@@ -233,6 +294,11 @@ impl Peer {
         header.set_sensitive(true);
         Ok(header)
     }
+}
+
+fn not_begun(within: Duration) -> String {
+    let seconds = within.as_secs();
+    format!("it did not begin to answer within {seconds} s")
 }
 
 /// The first bytes of a body, as text; what is cut off or broken is missing at the end.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Result, row};
 use crate::types::{
     Address, MessageId, SessionId, StepId, Timestamp, TurnId,
-    chat::{Call, Usage},
+    chat::{Call, Reasoning, Usage},
     effect::{Effects, Provenance},
     frame::CallStatus,
 };
@@ -99,6 +99,8 @@ pub enum StepKind {
         text: String,
         /// What it asked for.
         calls: Vec<Call>,
+        /// What it thought before.
+        reasoning: Option<Reasoning>,
         /// What it took.
         usage: Usage,
     },
@@ -133,6 +135,9 @@ fn step(row: &Row<'_>) -> rusqlite::Result<Step> {
                 .get("calls")
                 .and_then(|calls| serde_json::from_value(calls.clone()).ok())
                 .unwrap_or_default(),
+            reasoning: said
+                .get("reasoning")
+                .and_then(|thoughts| serde_json::from_value(thoughts.clone()).ok()),
             usage: serde_json::from_value(row::json(row, "usage")?).unwrap_or_default(),
         }
     } else {
@@ -269,6 +274,8 @@ pub struct Said {
     pub text: String,
     /// Calls.
     pub calls: Vec<Call>,
+    /// What it thought before.
+    pub reasoning: Option<Reasoning>,
     /// What it took.
     pub usage: Usage,
     /// When the first token came.
@@ -279,7 +286,11 @@ pub struct Said {
 pub fn finish_model(tx: &Transaction<'_>, id: StepId, said: &Said, now: Timestamp) -> Result<()> {
     let sql = "UPDATE steps SET status = 'ok', name = ?2, output = ?3, usage = ?4,
                                 first_token_at = ?5, finished_at = ?6 WHERE id = ?1";
-    let output = serde_json::json!({ "text": said.text, "calls": said.calls }).to_string();
+    let mut output = serde_json::json!({ "text": said.text, "calls": said.calls });
+    if let (Some(thoughts), Some(output)) = (&said.reasoning, output.as_object_mut()) {
+        output.insert("reasoning".to_owned(), serde_json::json!(thoughts));
+    }
+    let output = output.to_string();
     let usage = serde_json::to_string(&said.usage).unwrap_or_default();
     tx.prepare_cached(sql)?.execute(params![
         id,

@@ -21,6 +21,8 @@ pub enum Message {
         text: String,
         /// What it asked for; each has exactly one [`Message::Result`] after this entry.
         calls: Vec<Call>,
+        /// What it thought before, where it wants that back.
+        reasoning: Option<Reasoning>,
     },
     /// What came of a call.
     Result {
@@ -33,6 +35,19 @@ pub enum Message {
         /// Whether it failed.
         failed: bool,
     },
+}
+
+/// What a model thought before it answered.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Reasoning {
+    /// `provider/model` that thought it: `kept` means nothing to any other.
+    pub by: String,
+    /// As people may read it: all of it, a summary, or nothing.
+    #[serde(default)]
+    pub text: String,
+    /// In the provider's own form, signed or encrypted: given back with the answer as it came.
+    #[serde(default)]
+    pub kept: Vec<Value>,
 }
 
 /// A tool call that a model asked for.
@@ -72,6 +87,21 @@ pub struct Usage {
     pub estimated: bool,
 }
 
+impl Reasoning {
+    /// Takes up a piece of an answer, if it is one of its thoughts.
+    pub fn take(thoughts: &mut Option<Self>, delta: &Delta) {
+        match delta {
+            Delta::Reasoning(piece) => thoughts.get_or_insert_default().text.push_str(piece),
+            Delta::Kept { by, parts } => {
+                let thoughts = thoughts.get_or_insert_default();
+                thoughts.by.clone_from(by);
+                thoughts.kept.clone_from(parts);
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Usage {
     /// The sum of two; estimated if either is.
     #[must_use]
@@ -86,9 +116,10 @@ impl Usage {
 }
 
 /// Why a model stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stop {
     /// It was done, or wants its tools run.
+    #[default]
     Done,
     /// It ran into the output limit.
     Length,
@@ -101,6 +132,17 @@ pub enum Stop {
 pub enum Delta {
     /// Text to append.
     Text(String),
+    /// Thoughts to append, for people; no part of the answer.
+    Reasoning(String),
+    /// Thoughts in the provider's own form, to be given back with this answer. Once, before the calls.
+    Kept {
+        /// [`Reasoning::by`].
+        by: String,
+        /// [`Reasoning::kept`].
+        parts: Vec<Value>,
+    },
+    /// Something about this answer that the person should know, such as an image that was not seen.
+    Notice(String),
     /// A complete call.
     Call(Call),
     /// The end.

@@ -65,6 +65,14 @@ pub enum Body {
         /// The piece.
         text: String,
     },
+    /// Thoughts to append, apart from the text; not kept.
+    #[serde(rename = "reasoning.delta")]
+    Reasoning {
+        /// The turn.
+        turn_id: TurnId,
+        /// The piece.
+        text: String,
+    },
     /// A tool call began.
     #[serde(rename = "tool.started")]
     ToolStarted {
@@ -202,7 +210,10 @@ impl Body {
     /// Whether the frame is written with the change that it tells of. Others are shown to whoever
     /// watches at the time.
     pub fn is_kept(&self) -> bool {
-        !matches!(self, Self::Text { .. } | Self::ToolOutput { .. })
+        !matches!(
+            self,
+            Self::Text { .. } | Self::Reasoning { .. } | Self::ToolOutput { .. }
+        )
     }
 
     /// The turn it belongs to.
@@ -212,6 +223,7 @@ impl Body {
             Self::Started { turn_id, .. }
             | Self::Joined { turn_id, .. }
             | Self::Text { turn_id, .. }
+            | Self::Reasoning { turn_id, .. }
             | Self::ToolStarted { turn_id, .. }
             | Self::ToolOutput { turn_id, .. }
             | Self::ToolFinished { turn_id, .. }

@@ -25,6 +25,7 @@ mod dojo;
 mod doors;
 mod flow;
 mod kill;
+mod models;
 mod money;
 mod peers;
 mod providers;

@@ -1,4 +1,4 @@
-//! The whole daemon against model servers that someone else wrote, in three dialects.
+//! The whole daemon against model servers that someone else wrote, in every dialect.
 
 use std::{path::Path, process::Stdio};
 
@@ -152,4 +152,185 @@ async fn two_skills_through_the_anthropic_dialect() {
 #[tokio::test]
 async fn two_skills_through_the_ollama_dialect() {
     two_skills("ollama", "").await;
+}
+
+#[tokio::test]
+async fn two_skills_through_the_gemini_dialect() {
+    two_skills("gemini", "").await;
+}
+
+/// Every kind that can be configured, each a section; OpenAI twice, for it has two interfaces.
+const SECTIONS: [(&str, &str); 8] = [
+    ("openai", "/v1"),
+    ("responses", "/v1"),
+    ("anthropic", ""),
+    ("gemini", ""),
+    ("ollama", ""),
+    ("openrouter", "/v1"),
+    ("zai", "/v1"),
+    ("custom", "/v1"),
+];
+
+fn sections(url: &str) -> String {
+    let mut config =
+        "llm:\n  default_provider: openai\n  ollama_url: ''\n  providers:\n".to_owned();
+    for (name, path) in SECTIONS {
+        let more = match name {
+            "openai" => "api: chat, ",
+            "responses" => "kind: openai, api: responses, ",
+            _ => "",
+        };
+        config.push_str(&format!(
+            "    {name}: {{ {more}base_url: '{url}{path}', api_key: {KEY}, model: some-model, images: true }}\n"
+        ));
+    }
+    config
+}
+
+fn long_answer() -> String {
+    let lines =
+        (1..=200).map(|n| format!("{n}. A line of a long answer – with “quotes” and 🦀.\n"));
+    lines.collect::<String>().trim_end().to_owned()
+}
+
+/// Text, image, two parallel tools, a long answer.
+async fn story(daemon: &Daemon, provider: &str) -> Value {
+    let owner = daemon.owner();
+    let mut session = Value::Null;
+    for (text, picture) in [
+        ("say something plain", false),
+        ("look at this picture", true),
+        ("tell me about host and note", false),
+        ("now a long answer", false),
+    ] {
+        let mut body = json!({ "message": text, "model": provider });
+        if picture {
+            body["attachments"] =
+                json!([{ "name": "cat.png", "media_type": "image/png", "data": "iVBORw0KGgo=" }]);
+        }
+        if session.is_string() {
+            body["session_id"] = session.clone();
+        }
+        let answer = owner.post("/api/v1/chat", body).await.ok();
+        assert_eq!(answer["provider"], provider, "{answer}");
+        session = answer["session_id"].clone();
+    }
+    let path = format!("/api/v1/sessions/{}/messages", session.as_str().unwrap());
+    let messages = owner.get(&path).await.ok();
+    let said = messages["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| {
+            let calls = message["tool_calls"].as_array().into_iter().flatten();
+            // Side by side they may end in any order.
+            let mut calls: Vec<Value> = calls
+                .map(|call| json!([call["skill"], call["status"], call["input"]]))
+                .collect();
+            calls.sort_by_key(ToString::to_string);
+            json!({ "role": message["role"], "text": message["text"], "status": message["status"],
+            "attachments": message["attachments"], "tool_calls": calls })
+        });
+    said.collect()
+}
+
+async fn told_by_all(url: &str) -> Value {
+    let daemon = Daemon::with(&sections(url)).await;
+    let mut first = Value::Null;
+    for (provider, _) in SECTIONS {
+        let state = story(&daemon, provider).await;
+        if first.is_null() {
+            let said = state.as_array().unwrap();
+            assert_eq!(said.len(), 8, "{state}");
+            assert!(said.iter().all(|m| m["status"] == "ok"), "{state}");
+            assert_eq!(said[3]["text"], "I see a cat.");
+            assert_eq!(
+                said[5]["tool_calls"].as_array().unwrap().len(),
+                2,
+                "{state}"
+            );
+            assert_eq!(said[7]["text"], long_answer());
+            first = state;
+        } else {
+            assert_eq!(state, first, "{provider}");
+        }
+    }
+    first
+}
+
+fn story_fixtures() -> Value {
+    let mut fixtures = fixtures();
+    let more = fixtures["fixtures"].as_array_mut().unwrap();
+    more.push(json!({ "match": { "userMessage": "something plain" }, "response": { "content": "Something plain." }, "chunkSize": 3 }));
+    more.push(json!({ "match": { "userMessage": "this picture" }, "response": { "content": "I see a cat." }, "chunkSize": 2 }));
+    more.push(json!({ "match": { "userMessage": "long answer" }, "response": { "content": long_answer() }, "chunkSize": 7 }));
+    fixtures
+}
+
+/// Passes requests on as ones that do not ask for a stream: a server that ignores `stream`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test serves and asks by itself"
+)]
+async fn unstreamed(peer: &str) -> (String, tokio::task::JoinHandle<()>) {
+    use axum::{
+        body::to_bytes,
+        extract::{Request, State},
+        response::IntoResponse as _,
+    };
+    let pass = async |State(peer): State<String>, request: Request| {
+        let (parts, body) = request.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        let path = parts
+            .uri
+            .to_string()
+            .replace(":streamGenerateContent?alt=sse", ":generateContent");
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let mut asked = client.request(parts.method, format!("{peer}{path}"));
+        for name in [
+            "authorization",
+            "x-api-key",
+            "x-goog-api-key",
+            "anthropic-version",
+            "content-type",
+        ] {
+            if let Some(value) = parts.headers.get(name) {
+                asked = asked.header(name, value);
+            }
+        }
+        if let Ok(mut value) = serde_json::from_slice::<Value>(&body) {
+            if value.get("stream").is_some() {
+                value["stream"] = json!(false);
+            }
+            asked = asked.body(value.to_string());
+        }
+        let answer = asked.send().await.unwrap();
+        let status = answer.status();
+        let kind = answer.headers()["content-type"].clone();
+        let body = answer.bytes().await.unwrap();
+        assert!(
+            !kind.to_str().unwrap().contains("event-stream"),
+            "it streamed: {path}"
+        );
+        (status, [("content-type", kind)], body).into_response()
+    };
+    let router = axum::Router::new()
+        .fallback(pass)
+        .with_state(peer.to_owned());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (
+        url,
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }),
+    )
+}
+
+#[tokio::test]
+async fn the_same_conversation_ends_the_same_with_every_provider_streamed_and_not() {
+    let peer = peer(story_fixtures(), KEY).await;
+    let streamed = told_by_all(&peer.url).await;
+    let (url, proxy) = unstreamed(&peer.url).await;
+    let whole = told_by_all(&url).await;
+    assert_eq!(streamed, whole);
+    proxy.abort();
 }

@@ -49,6 +49,24 @@ describe('a plain turn', () => {
   });
 });
 
+describe('thoughts', () => {
+  const thought = (text: string): Loose => ({ type: 'reasoning.delta', turn_id: 't1', text });
+  const kinds = (state: SessionState) => answer(state).parts.map((p) => (p.type === 'text' || p.type === 'reasoning' ? `${p.type}:${p.text}` : p.type));
+
+  it('are kept apart from the answer, and stay when it is final', () => {
+    const running = play([accepted, started, thought('Let me '), thought('see.'), delta('Hel'), thought('Hm.'), delta('lo')]);
+    expect(kinds(running)).toEqual(['reasoning:Let me see.', 'text:Hel', 'reasoning:Hm.', 'text:lo']);
+    const done = play([completed('Hello')], running);
+    expect(kinds(done)).toEqual(['reasoning:Let me see.', 'reasoning:Hm.', 'text:Hello']);
+    expect(answer(done).text).toBe('Hello');
+  });
+
+  it('are not a point to go on from', () => {
+    const running = play([accepted, started]);
+    expect(play([thought('a')], running).lastKept).toBe(running.lastKept);
+  });
+});
+
 describe('duplicates and gaps', () => {
   it('ignores frames that were seen, by seq', () => {
     const once = play([accepted, started, delta('a'), delta('b')]);

@@ -169,6 +169,7 @@ impl World {
                     args: json!({ "n": n }),
                 })
                 .collect(),
+            reasoning: None,
             usage: Usage::default(),
             first_token_at: None,
         };

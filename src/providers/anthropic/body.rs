@@ -3,10 +3,11 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
+use super::{Adaptive, Thinking};
 use crate::{
     providers::{
         Request,
-        conversation::{self, Asked, Part, object},
+        conversation::{self, Asked, Part, Reader, object},
     },
     types::Attachment,
 };
@@ -14,16 +15,48 @@ use crate::{
 /// The limit is not optional here: what every current model can do.
 const MAX_OUTPUT: u32 = 8_192;
 
+/// The fewest tokens that may be given for thinking.
+const LEAST_THINKING: u32 = 1_024;
+
+/// What a body depends on besides the request.
+#[derive(Clone, Copy)]
+pub(super) struct Shape<'a> {
+    /// The model.
+    pub(super) model: &'a str,
+    /// Whether it sees images.
+    pub(super) images: bool,
+    /// Whether it is to think first.
+    pub(super) thinking: Option<Thinking>,
+    /// Whose thoughts it takes back.
+    pub(super) by: &'a str,
+}
+
 /// The whole body.
-pub(super) fn body(request: &Request, model: &str) -> Value {
-    let parts = conversation::normal(&request.messages, true);
+pub(super) fn body(request: &Request, shape: &Shape<'_>) -> Value {
+    let reader = Reader {
+        images: shape.images,
+        by: shape.by,
+    };
+    let parts = conversation::normal(&request.messages, reader);
     let mut body = Map::new();
-    let model = request.model.as_deref().unwrap_or(model);
-    body.insert("model".to_owned(), json!(model));
-    let limit = match request.max_output_tokens {
+    body.insert("model".to_owned(), json!(shape.model));
+    let mut limit = match request.max_output_tokens {
         0 => MAX_OUTPUT,
         limit => limit,
     };
+    match shape.thinking.filter(|_| thinks(&parts)) {
+        Some(Thinking::Tokens(tokens)) => {
+            let budget = tokens.max(LEAST_THINKING);
+            // Thoughts count as output.
+            limit = limit.saturating_add(budget);
+            let thinking = json!({ "type": "enabled", "budget_tokens": budget });
+            body.insert("thinking".to_owned(), thinking);
+        }
+        Some(Thinking::Adaptive(Adaptive::Adaptive)) => {
+            body.insert("thinking".to_owned(), json!({ "type": "adaptive" }));
+        }
+        None => {}
+    }
     body.insert("max_tokens".to_owned(), json!(limit));
     if !request.system.trim().is_empty() {
         let system = json!([{ "type": "text", "text": request.system, "cache_control": cached() }]);
@@ -44,6 +77,14 @@ pub(super) fn body(request: &Request, model: &str) -> Value {
     body.insert("messages".to_owned(), messages(parts));
     body.insert("stream".to_owned(), json!(true));
     Value::Object(body)
+}
+
+/// Whether thinking may be asked for: the calls since the person spoke must have come with thoughts,
+/// which those of another model did not.
+fn thinks(parts: &[Part<'_>]) -> bool {
+    let since = parts.iter().rev();
+    let mut answers = since.take_while(|part| matches!(part, Part::Assistant { .. }));
+    answers.all(|part| !matches!(part, Part::Assistant { thoughts, .. } if thoughts.is_empty()))
 }
 
 /// Everything up to here may be kept by the provider for the next request.
@@ -89,18 +130,23 @@ fn messages(parts: Vec<Part<'_>>) -> Value {
                     user.push(json!({ "type": "text", "text": text }));
                 }
             }
-            Part::Assistant { text, calls } => {
+            Part::Assistant {
+                text,
+                calls,
+                thoughts,
+            } => {
                 if user.is_empty() {
                     // Two answers, the first without calls, do not follow each other in the normal
                     // form; so these are results, and there are some.
                     user.push(json!({ "type": "text", "text": "(no text)" }));
                 }
                 out.push(message("user", std::mem::take(&mut user)));
-                let mut content: Vec<Value> = calls.iter().map(call).collect();
+                let mut content = thoughts.to_vec();
                 if !text.trim().is_empty() {
                     let text = text.trim_end();
-                    content.insert(0, json!({ "type": "text", "text": text }));
+                    content.push(json!({ "type": "text", "text": text }));
                 }
+                content.extend(calls.iter().map(call));
                 out.push(message("assistant", content));
                 user.extend(calls.iter().map(result));
             }

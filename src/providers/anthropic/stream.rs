@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     providers::{
@@ -11,12 +11,14 @@ use crate::{
         error::Report,
         peer::{Dialect, Ending, Progress},
     },
-    types::chat::{Call, Stop, Usage, estimate_tokens},
+    types::chat::{Call, Delta, Stop, Usage, estimate_tokens},
 };
 
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Event<'a> {
+    /// The whole answer, from a server that does not stream.
+    Message(#[serde(borrow)] Whole<'a>),
     MessageStart {
         message: Start,
     },
@@ -48,6 +50,16 @@ enum Event<'a> {
 }
 
 #[derive(Deserialize)]
+struct Whole<'a> {
+    #[serde(borrow, default)]
+    content: Vec<Block<'a>>,
+    #[serde(borrow, flatten)]
+    finish: Finish<'a>,
+    #[serde(default)]
+    usage: Option<Counts>,
+}
+
+#[derive(Deserialize)]
 struct Start {
     #[serde(default)]
     usage: Option<Counts>,
@@ -68,7 +80,18 @@ enum Block<'a> {
         #[serde(default)]
         input: Value,
     },
-    /// Thoughts, and the tools that the server runs by itself.
+    Thinking {
+        #[serde(borrow, default)]
+        thinking: Cow<'a, str>,
+        #[serde(borrow, default)]
+        signature: Cow<'a, str>,
+    },
+    /// Thoughts that nobody may read, but that must come back.
+    RedactedThinking {
+        #[serde(borrow)]
+        data: Cow<'a, str>,
+    },
+    /// The tools that the server runs by itself.
     #[serde(other)]
     Other,
 }
@@ -83,6 +106,14 @@ enum Piece<'a> {
     InputJsonDelta {
         #[serde(borrow, default)]
         partial_json: Cow<'a, str>,
+    },
+    ThinkingDelta {
+        #[serde(borrow)]
+        thinking: Cow<'a, str>,
+    },
+    SignatureDelta {
+        #[serde(borrow)]
+        signature: Cow<'a, str>,
     },
     #[serde(other)]
     Other,
@@ -114,9 +145,21 @@ struct Partial {
     args: String,
 }
 
+/// A block of thoughts.
+enum Thought {
+    Open {
+        index: u64,
+        thinking: String,
+        signature: String,
+    },
+    Redacted(String),
+}
+
 /// An answer that is being put together.
 pub(super) struct Events {
     provider: String,
+    begun: bool,
+    thoughts: Vec<Thought>,
     calls: Vec<Partial>,
     counts: Counts,
     stop: Option<Stop>,
@@ -128,6 +171,8 @@ impl Events {
     pub(super) fn new(provider: &str, input_estimate: u64) -> Self {
         Self {
             provider: provider.to_owned(),
+            begun: false,
+            thoughts: Vec::new(),
             calls: Vec::new(),
             counts: Counts::default(),
             stop: None,
@@ -136,24 +181,27 @@ impl Events {
         }
     }
 
-    fn event(&mut self, event: Event<'_>, text: &mut Vec<String>) -> Result<(), ProviderError> {
+    fn event(&mut self, event: Event<'_>, out: &mut Vec<Delta>) -> Result<(), ProviderError> {
         match event {
+            Event::Message(whole) => {
+                for (index, block) in (0..).zip(whole.content) {
+                    self.begin(index, block, out);
+                }
+                self.count(whole.usage);
+                self.finish(&whole.finish);
+                self.stop.get_or_insert(Stop::Done);
+            }
             Event::MessageStart { message } => self.count(message.usage),
             Event::ContentBlockStart {
                 index,
                 content_block,
             } => {
-                self.begin(index, content_block, text);
+                self.begin(index, content_block, out);
             }
-            Event::ContentBlockDelta { index, delta } => self.add(index, delta, text),
+            Event::ContentBlockDelta { index, delta } => self.add(index, delta, out),
             Event::MessageDelta { delta, usage } => {
                 self.count(usage);
-                self.stop = match delta.stop_reason.as_deref() {
-                    None => self.stop,
-                    Some("max_tokens" | "model_context_window_exceeded") => Some(Stop::Length),
-                    Some("refusal") => Some(Stop::Filtered),
-                    Some(_) => Some(Stop::Done),
-                };
+                self.finish(&delta);
             }
             Event::MessageStop | Event::Other => {}
             Event::Error { error } => {
@@ -163,9 +211,33 @@ impl Events {
         Ok(())
     }
 
-    fn begin(&mut self, index: u64, block: Block<'_>, text: &mut Vec<String>) {
+    fn finish(&mut self, finish: &Finish<'_>) {
+        self.stop = match finish.stop_reason.as_deref() {
+            None => self.stop,
+            Some("max_tokens" | "model_context_window_exceeded") => Some(Stop::Length),
+            Some("refusal") => Some(Stop::Filtered),
+            Some(_) => Some(Stop::Done),
+        };
+    }
+
+    fn begin(&mut self, index: u64, block: Block<'_>, out: &mut Vec<Delta>) {
+        self.begun = true;
         match block {
-            Block::Text { text: piece } => self.say(piece, text),
+            Block::Text { text: piece } => self.say(piece, out),
+            Block::Thinking {
+                thinking,
+                signature,
+            } => {
+                self.thoughts.push(Thought::Open {
+                    index,
+                    thinking: thinking.to_string(),
+                    signature: signature.into_owned(),
+                });
+                out.push(Delta::Reasoning(thinking.into_owned()));
+            }
+            Block::RedactedThinking { data } => {
+                self.thoughts.push(Thought::Redacted(data.into_owned()));
+            }
             Block::ToolUse { id, name, input } => self.calls.push(Partial {
                 index,
                 id: id.into_owned(),
@@ -177,9 +249,21 @@ impl Events {
         }
     }
 
-    fn add(&mut self, index: u64, piece: Piece<'_>, text: &mut Vec<String>) {
+    fn add(&mut self, index: u64, piece: Piece<'_>, out: &mut Vec<Delta>) {
         match piece {
-            Piece::TextDelta { text: piece } => self.say(piece, text),
+            Piece::TextDelta { text: piece } => self.say(piece, out),
+            Piece::ThinkingDelta { thinking: more } => {
+                if let Some((thinking, _)) = self.thought(index) {
+                    thinking.push_str(&more);
+                }
+                self.output_estimate += estimate_tokens(&more);
+                out.push(Delta::Reasoning(more.into_owned()));
+            }
+            Piece::SignatureDelta { signature: more } => {
+                if let Some((_, signature)) = self.thought(index) {
+                    signature.push_str(&more);
+                }
+            }
             Piece::InputJsonDelta { partial_json } => {
                 if let Some(call) = self.calls.iter_mut().find(|call| call.index == index) {
                     call.args.push_str(&partial_json);
@@ -189,9 +273,20 @@ impl Events {
         }
     }
 
-    fn say(&mut self, piece: Cow<'_, str>, text: &mut Vec<String>) {
+    fn thought(&mut self, at: u64) -> Option<(&mut String, &mut String)> {
+        self.thoughts.iter_mut().find_map(|thought| match thought {
+            Thought::Open {
+                index,
+                thinking,
+                signature,
+            } if *index == at => Some((thinking, signature)),
+            _ => None,
+        })
+    }
+
+    fn say(&mut self, piece: Cow<'_, str>, out: &mut Vec<Delta>) {
         self.output_estimate += estimate_tokens(&piece);
-        text.push(piece.into_owned());
+        out.push(Delta::Text(piece.into_owned()));
     }
 
     /// The counts are cumulative: the last one of each counts.
@@ -225,16 +320,32 @@ impl Events {
     }
 }
 
+impl Thought {
+    /// As it is given back; a thought without a signature was cut off, or is nobody's business.
+    fn kept(self) -> Option<Value> {
+        match self {
+            Self::Open { signature, .. } if signature.is_empty() => None,
+            Self::Open {
+                thinking,
+                signature,
+                ..
+            } => Some(json!({ "type": "thinking", "thinking": thinking, "signature": signature })),
+            Self::Redacted(data) => Some(json!({ "type": "redacted_thinking", "data": data })),
+        }
+    }
+}
+
 impl Dialect for Events {
-    fn frame(&mut self, data: &str, text: &mut Vec<String>) -> Result<Progress, ProviderError> {
+    fn frame(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<Progress, ProviderError> {
         let event: Event<'_> = serde_json::from_str(data)
             .map_err(|_unreadable| ProviderError::unreadable(&self.provider, data))?;
-        let last = matches!(event, Event::MessageStop);
-        self.event(event, text)?;
+        let last = matches!(event, Event::MessageStop | Event::Message(_));
+        self.event(event, out)?;
         Ok(match self.stop {
             _ if last => Progress::Last,
             Some(_) => Progress::Ending,
-            None => Progress::Middle,
+            None if self.begun => Progress::Middle,
+            None => Progress::Waiting,
         })
     }
 
@@ -256,7 +367,9 @@ impl Dialect for Events {
                 },
             }
         });
+        let kept = std::mem::take(&mut self.thoughts).into_iter();
         Ending {
+            kept: kept.filter_map(Thought::kept).collect(),
             calls: calls.collect(),
             usage: self.usage(),
             stop: self.stop.unwrap_or(Stop::Done),

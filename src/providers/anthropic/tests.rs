@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 use crate::{
@@ -22,14 +22,17 @@ async fn stream(events: impl AsRef<[Value]>) -> Result<Collected, ProviderError>
         .flat_map(|e| ["data: ".to_owned(), e.to_string(), "\n\n".to_owned()])
         .collect();
     let fake = Fake::start(vec![Reply::new(200, "text/event-stream", body)]).await;
+    let unknown = Reply::json(404, &json!({ "error": { "message": "no list" } }));
+    let fake = fake.always("/v1/models/claude-sonnet-4-5", unknown);
     let request = Request {
         messages: vec![user("hello there")],
         ..Request::default()
     };
     let answer = collect(provider(&fake.url).complete(&request).await?).await;
     let seen = fake.seen();
-    assert_eq!(seen[0].path, "/v1/messages");
-    assert_eq!(seen[0].headers["anthropic-version"], VERSION);
+    let asked = seen.iter().find(|seen| seen.method == "POST").unwrap();
+    assert_eq!(asked.path, "/v1/messages");
+    assert_eq!(asked.headers["anthropic-version"], VERSION);
     answer
 }
 
@@ -43,9 +46,16 @@ fn provider(url: &str) -> std::sync::Arc<dyn Provider> {
     (Kind::named("anthropic").unwrap().build)(&entry, &Http::new()).unwrap()
 }
 
+const SHAPE: body::Shape<'static> = body::Shape {
+    model: "m",
+    images: true,
+    thinking: None,
+    by: "mine/m",
+};
+
 /// Whether the API would take a request.
 pub(in crate::providers) fn takes(request: &Request) -> Result<(), TestCaseError> {
-    check(&body::body(request, "m"))
+    check(&body::body(request, &SHAPE))
 }
 
 /// Refuses what the API would refuse.
@@ -108,7 +118,7 @@ proptest! {
     fn any_conversation_makes_a_valid_body(messages in messages(), system in " ?[a-z]{0,3}", tools in any::<bool>()) {
         let tools = if tools { vec![tool("a"), tool("b"), tool("a")] } else { Vec::new() };
         let request = Request { system, messages, tools, ..Request::default() };
-        check(&body::body(&request, "m"))?;
+        check(&body::body(&request, &SHAPE))?;
     }
 }
 
@@ -132,6 +142,7 @@ fn the_body_as_a_whole() {
             Message::Assistant {
                 text: "Doing. ".to_owned(),
                 calls: vec![call("c1"), call("c2")],
+                reasoning: None,
             },
             result("c2", true),
             result("c1", false),
@@ -165,12 +176,12 @@ fn the_body_as_a_whole() {
         ],
         "stream": true,
     });
-    assert_eq!(body::body(&request, "m"), expected);
+    assert_eq!(body::body(&request, &SHAPE), expected);
     let closing = Request {
         tools: Vec::new(),
         ..request
     };
-    let body = body::body(&closing, "m");
+    let body = body::body(&closing, &SHAPE);
     assert_eq!(body["tool_choice"]["type"], "none");
     assert_eq!(body["tools"][0]["name"], "a");
 }
@@ -208,6 +219,8 @@ async fn reasons_to_stop() {
     for (reason, expected) in [
         ("end_turn", Stop::Done),
         ("tool_use", Stop::Done),
+        ("stop_sequence", Stop::Done),
+        ("pause_turn", Stop::Done),
         ("max_tokens", Stop::Length),
         ("model_context_window_exceeded", Stop::Length),
         ("refusal", Stop::Filtered),
@@ -221,14 +234,13 @@ async fn reasons_to_stop() {
 }
 
 #[tokio::test]
-async fn thoughts_and_server_tools_are_passed_over() {
+async fn server_tools_are_passed_over_and_unsigned_thoughts_not_kept() {
     let block =
         |block: Value| json!({ "type": "content_block_start", "index": 0, "content_block": block });
     let delta = |delta: Value| json!({ "type": "content_block_delta", "index": 0, "delta": delta });
     let answer = stream([
         block(json!({ "type": "thinking", "thinking": "" })),
         delta(json!({ "type": "thinking_delta", "thinking": "hm" })),
-        delta(json!({ "type": "signature_delta", "signature": "x" })),
         block(json!({ "type": "text", "text": "A" })),
         delta(json!({ "type": "text_delta", "text": "B" })),
         delta(json!({ "type": "citations_delta", "citation": {} })),
@@ -237,6 +249,8 @@ async fn thoughts_and_server_tools_are_passed_over() {
         stop("tool_use", &Value::Null),
     ]);
     let answer = answer.await.unwrap();
+    let thoughts = answer.reasoning.unwrap();
+    assert_eq!((thoughts.text.as_str(), thoughts.kept.len()), ("hm", 0));
     assert_eq!(answer.text, "AB");
     assert_eq!(answer.calls.len(), 1);
     assert_eq!(answer.calls[0].args, json!({ "whole": 1 }));
@@ -257,4 +271,129 @@ async fn errors_in_the_stream_have_their_class() {
         let event = json!({ "type": "error", "error": { "type": kind, "message": "x" } });
         assert_eq!(stream([event]).await.unwrap_err().word(), word, "{kind}");
     }
+}
+
+/// The stream of its guide on extended thinking, with a block that may not be read.
+#[tokio::test]
+async fn thoughts_are_shown_and_go_back_signed() {
+    let start = |index: u64, block: Value| json!({ "type": "content_block_start", "index": index, "content_block": block });
+    let delta = |index: u64, delta: Value| json!({ "type": "content_block_delta", "index": index, "delta": delta });
+    let answer = stream([
+        start(
+            0,
+            json!({ "type": "thinking", "thinking": "", "signature": "" }),
+        ),
+        delta(
+            0,
+            json!({ "type": "thinking_delta", "thinking": "Let me " }),
+        ),
+        delta(0, json!({ "type": "thinking_delta", "thinking": "see." })),
+        delta(0, json!({ "type": "signature_delta", "signature": "EqQB" })),
+        json!({ "type": "content_block_stop", "index": 0 }),
+        start(1, json!({ "type": "redacted_thinking", "data": "EmwK" })),
+        start(
+            2,
+            json!({ "type": "tool_use", "id": "toolu_1", "name": "a", "input": {} }),
+        ),
+        stop("tool_use", &json!({ "output_tokens": 30 })),
+        json!({ "type": "message_stop" }),
+    ])
+    .await
+    .unwrap();
+    let thoughts = answer.reasoning.unwrap();
+    assert_eq!(thoughts.text, "Let me see.");
+    assert_eq!(thoughts.by, "mine/claude-sonnet-4-5");
+    let kept = [
+        json!({ "type": "thinking", "thinking": "Let me see.", "signature": "EqQB" }),
+        json!({ "type": "redacted_thinking", "data": "EmwK" }),
+    ];
+    assert_eq!(thoughts.kept, kept);
+
+    let turn = |by: &str| Request {
+        messages: vec![
+            user("q"),
+            Message::Assistant {
+                text: "Looking.".to_owned(),
+                calls: answer.calls.clone(),
+                reasoning: Some(crate::types::chat::Reasoning {
+                    by: by.to_owned(),
+                    ..thoughts.clone()
+                }),
+            },
+        ],
+        ..Request::default()
+    };
+    let shape = body::Shape {
+        thinking: Some(Thinking::Tokens(10)),
+        by: &thoughts.by,
+        ..SHAPE
+    };
+    let own = body::body(&turn(&thoughts.by), &shape);
+    let content = own["messages"][1]["content"].as_array().unwrap();
+    let kinds: Vec<&str> = content
+        .iter()
+        .map(|b| b["type"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["thinking", "redacted_thinking", "text", "tool_use"]);
+    assert_eq!(
+        own["thinking"],
+        json!({ "type": "enabled", "budget_tokens": 1_024 })
+    );
+    assert_eq!(own["max_tokens"], 8_192 + 1_024);
+    // A turn that another model began cannot be thought on: its calls have no thoughts.
+    let other = body::body(&turn("other/model"), &shape);
+    assert_eq!(other["thinking"], Value::Null);
+    assert_eq!(other["messages"][1]["content"][0]["type"], "text");
+    let read = |text: &str| serde_json::from_str::<Thinking>(text).ok();
+    assert_eq!(
+        read("\"adaptive\""),
+        Some(Thinking::Adaptive(Adaptive::Adaptive))
+    );
+    assert_eq!(
+        (read("2000"), read("\"much\"")),
+        (Some(Thinking::Tokens(2_000)), None)
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_stream_is_understood() {
+    let message = json!({ "id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [
+        { "type": "thinking", "thinking": "Hm.", "signature": "sig" },
+        { "type": "text", "text": "Hi" },
+        { "type": "tool_use", "id": "toolu_1", "name": "a", "input": { "x": 1 } },
+    ], "stop_reason": "tool_use", "stop_sequence": null, "usage": { "input_tokens": 12, "output_tokens": 6 } });
+    let fake = Fake::start(vec![Reply::json(200, &message)]).await;
+    let asked = Request {
+        messages: vec![user("hi")],
+        ..Request::default()
+    };
+    let fake = fake.always("/v1/models/claude-sonnet-4-5", Reply::json(200, &json!({ "id": "claude-sonnet-4-5",
+        "max_input_tokens": 300_000, "max_tokens": 50_000, "capabilities": { "image_input": { "supported": false } } })));
+    let provider = provider(&fake.url);
+    let answer = collect(provider.complete(&asked).await.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(
+        (answer.text.as_str(), answer.usage.output_tokens),
+        ("Hi", 6)
+    );
+    assert_eq!(answer.calls[0].args, json!({ "x": 1 }));
+    assert_eq!(answer.reasoning.unwrap().kept.len(), 1);
+    // What its list of models says was learnt meanwhile, or is by a second question.
+    let about = provider.about();
+    if about.context_tokens == 300_000 {
+        assert_eq!(
+            (about.max_output_tokens, about.images),
+            (Some(50_000), false)
+        );
+    }
+    let listed =
+        json!({ "data": [{ "id": "claude-x", "max_input_tokens": 7_000, "max_tokens": 900 }] });
+    let fake = Fake::start(vec![Reply::json(200, &listed)]).await;
+    let models = self::provider(&fake.url).models().await.unwrap();
+    assert_eq!(
+        (models[0].model.as_str(), models[0].context_tokens),
+        ("claude-x", 7_000)
+    );
+    assert_eq!(fake.seen()[0].path, "/v1/models?limit=1000");
 }

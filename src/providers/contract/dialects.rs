@@ -19,6 +19,8 @@ pub(super) const KEY: &str = "sk-contract-0123456789";
 pub(super) struct Dialect {
     /// The kind that speaks it.
     pub(super) kind: &'static str,
+    /// Which of its interfaces, where it has several.
+    api: Option<&'static str>,
     content_type: &'static str,
     /// Before an answer, and what is neither text nor call but may come anywhere.
     begin: fn() -> String,
@@ -36,12 +38,14 @@ pub(super) struct Dialect {
 /// All kinds that speak to a server.
 pub(super) const DIALECTS: &[Dialect] = &[
     openai("openai"),
-    openai("gemini"),
+    RESPONSES,
+    GEMINI,
     openai("openrouter"),
     openai("zai"),
     openai("custom"),
     Dialect {
         kind: "anthropic",
+        api: None,
         content_type: "text/event-stream; charset=utf-8",
         begin: || {
             event(
@@ -83,6 +87,7 @@ pub(super) const DIALECTS: &[Dialect] = &[
     },
     Dialect {
         kind: "ollama",
+        api: None,
         content_type: "application/x-ndjson",
         begin: || "\n".to_owned(),
         text: |text| {
@@ -109,9 +114,93 @@ pub(super) const DIALECTS: &[Dialect] = &[
     },
 ];
 
+const RESPONSES: Dialect = Dialect {
+    kind: "openai",
+    api: Some("responses"),
+    content_type: "text/event-stream; charset=utf-8",
+    begin: || {
+        let response =
+            json!({ "id": "resp_1", "object": "response", "status": "in_progress", "output": [] });
+        event(&json!({ "type": "response.created", "sequence_number": 0, "response": response }))
+            + &event(&json!({ "type": "response.something_new", "x": [1] }))
+            + &event(
+                &json!({ "type": "response.output_item.added", "output_index": 0,
+                "item": { "type": "message", "id": "msg_1", "role": "assistant", "content": [] } }),
+            )
+    },
+    text: |text| {
+        event(
+            &json!({ "type": "response.output_text.delta", "output_index": 0, "content_index": 0,
+            "item_id": "msg_1", "delta": text }),
+        )
+    },
+    call: |at, id, tool, args| {
+        let item = |args: &str| json!({ "type": "function_call", "id": "fc", "call_id": id, "name": tool, "arguments": args });
+        let start = event(
+            &json!({ "type": "response.output_item.added", "output_index": at + 1, "item": item("") }),
+        );
+        let pieces = args.chars().map(|c| {
+            event(&json!({ "type": "response.function_call_arguments.delta", "output_index": at + 1, "delta": c }))
+        });
+        let pieces: String = pieces.collect();
+        // The end of every other call is left out: what came in pieces must do.
+        let end = if at % 2 == 0 {
+            event(
+                &json!({ "type": "response.output_item.done", "output_index": at + 1, "item": item(args) }),
+            )
+        } else {
+            String::new()
+        };
+        start + &pieces + &end
+    },
+    finish: |stop, input, output| {
+        let usage = json!({ "input_tokens": input, "input_tokens_details": { "cached_tokens": 0 }, "output_tokens": output });
+        let cut = stop != "completed";
+        let kind = if cut { "incomplete" } else { "completed" };
+        let why = if cut {
+            json!({ "reason": stop })
+        } else {
+            Value::Null
+        };
+        let response = json!({ "object": "response", "status": kind, "error": null,
+            "incomplete_details": why, "usage": usage });
+        event(&json!({ "type": format!("response.{kind}"), "response": response }))
+    },
+    length: "max_output_tokens",
+    done: "completed",
+    error: |code, message| json!({ "type": "error", "error": { "type": code, "message": message } }),
+};
+
+const GEMINI: Dialect = Dialect {
+    kind: "gemini",
+    api: None,
+    content_type: "text/event-stream",
+    begin: || data(&json!({ "responseId": "x", "somethingNew": [1] })),
+    text: |text| {
+        data(
+            &json!({ "candidates": [{ "index": 0, "content": { "role": "model", "parts": [{ "text": text }] } }] }),
+        )
+    },
+    call: |_, id, tool, args| {
+        let args: Value = serde_json::from_str(args).unwrap();
+        let part = json!({ "functionCall": { "id": id, "name": tool, "args": args } });
+        data(&json!({ "candidates": [{ "content": { "role": "model", "parts": [part] } }] }))
+    },
+    finish: |stop, input, output| {
+        data(
+            &json!({ "candidates": [{ "content": { "role": "model", "parts": [{ "text": "" }] }, "finishReason": stop, "index": 0 }],
+            "usageMetadata": { "promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": input + output } }),
+        )
+    },
+    length: "MAX_TOKENS",
+    done: "STOP",
+    error: |code, message| json!({ "error": { "message": message, "status": code } }),
+};
+
 const fn openai(kind: &'static str) -> Dialect {
     Dialect {
         kind,
+        api: None,
         content_type: "text/event-stream",
         begin: || {
             ": comment\n\n".to_owned()
@@ -172,6 +261,18 @@ impl Dialect {
         settings.insert("api_key".to_owned(), json!(KEY));
         settings.insert("model".to_owned(), json!("m"));
         settings.insert("stall_timeout_sec".to_owned(), json!(1));
+        if let Some(api) = self.api {
+            settings.insert("api".to_owned(), json!(api));
+        }
+        if self.kind != "ollama" {
+            // With all of this said, nobody is asked for it.
+            settings.insert("context_tokens".to_owned(), json!(100_000));
+            settings.insert("max_output_tokens".to_owned(), json!(1_000));
+            settings.insert("tools".to_owned(), json!(true));
+            settings.insert("images".to_owned(), json!(true));
+            let price = json!({ "input_per_mtok": "1", "output_per_mtok": "2" });
+            settings.insert("price".to_owned(), price);
+        }
         let entry = Entry {
             name: "peer".to_owned(),
             kind: self.kind.to_owned(),

@@ -90,6 +90,8 @@ pub(in crate::providers) struct Seen {
 #[derive(Clone)]
 struct Script {
     replies: Arc<Mutex<VecDeque<Reply>>>,
+    /// What is answered to a path whenever it is asked.
+    always: Arc<Mutex<Vec<(&'static str, Reply)>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
     gone: mpsc::Sender<()>,
 }
@@ -109,6 +111,7 @@ impl Fake {
         let (gone_sender, gone) = mpsc::channel(16);
         let script = Script {
             replies: Arc::new(Mutex::new(replies.into())),
+            always: Arc::default(),
             seen: Arc::default(),
             gone: gone_sender,
         };
@@ -124,6 +127,12 @@ impl Fake {
             gone,
             _server: server,
         }
+    }
+
+    /// Answers a path so, however often it is asked, beside the script.
+    pub(in crate::providers) fn always(self, path: &'static str, reply: Reply) -> Self {
+        self.script.always.lock().unwrap().push((path, reply));
+        self
     }
 
     /// Every request so far.
@@ -143,6 +152,7 @@ async fn answer(
     request: Request,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
     let body = to_bytes(body, usize::MAX).await.unwrap();
     script.seen.lock().unwrap().push(Seen {
         from,
@@ -151,7 +161,17 @@ async fn answer(
         headers: parts.headers,
         body: serde_json::from_slice(&body).unwrap_or_default(),
     });
-    let reply = script.replies.lock().unwrap().pop_front();
+    let always = script
+        .always
+        .lock()
+        .unwrap()
+        .iter()
+        .find(|(at, _)| *at == path)
+        .cloned();
+    let reply = match always {
+        Some((_, reply)) => Some(reply),
+        None => script.replies.lock().unwrap().pop_front(),
+    };
     let reply = reply.unwrap_or_else(|| Reply::new(418, "text/plain", "nothing is scripted"));
     let mut response = Response::builder().status(reply.status);
     for (name, value) in &reply.headers {

@@ -4,7 +4,9 @@ mod errors;
 
 use std::time::Duration;
 
+use axum::body::Bytes;
 use futures_util::StreamExt as _;
+use proptest::prelude::*;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -72,6 +74,8 @@ fn expected() -> Collected {
                 args: serde_json::from_str(args).unwrap(),
             })
             .collect(),
+        reasoning: None,
+        notices: Vec::new(),
         usage: Usage {
             input_tokens: 12,
             output_tokens: 34,
@@ -89,6 +93,27 @@ async fn text_and_arguments_are_put_together_whatever_the_chunks() {
             let reply = dialect.reply("").in_chunks(chunked(body.as_bytes(), size));
             let answer = whole(dialect, reply).await;
             assert_eq!(answer, Ok(expected()), "{} by {size}", dialect.kind);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Cut anywhere, in the middle of a character, a line, an escape or an argument.
+    #[test]
+    fn any_split_gives_the_same_deltas(cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for dialect in DIALECTS {
+            let body = dialect.answer(TEXTS, CALLS, dialect.done).into_bytes();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len())).collect();
+            cuts.extend([0, body.len()]);
+            cuts.sort_unstable();
+            let pieces = cuts.windows(2).map(|pair| Bytes::copy_from_slice(&body[pair[0]..pair[1]]));
+            let pieces = pieces.filter(|piece| !piece.is_empty()).collect();
+            let reply = dialect.reply("").in_chunks(pieces);
+            let answer = runtime.block_on(whole(dialect, reply));
+            prop_assert_eq!(answer, Ok(expected()), "{}", dialect.kind);
         }
     }
 }
@@ -156,19 +181,22 @@ async fn an_answer_that_is_cut_is_no_answer() {
 
 #[tokio::test]
 async fn an_answer_that_stalls_is_given_up() {
-    for dialect in [DIALECTS[0], DIALECTS[5], DIALECTS[6]] {
-        let reply = dialect
-            .reply(dialect.unfinished(&["half"]))
-            .closing(Close::Hang);
-        let deltas = all(&dialect, reply).await;
-        let Some(Err(error)) = deltas.last() else {
-            panic!("{deltas:?}");
-        };
-        assert!(
-            error.to_string().contains("stopped sending for 1 s"),
-            "{error}"
-        );
-    }
+    let stalls = DIALECTS.iter().map(|dialect| async move {
+        let begun = dialect.unfinished(&["half"]);
+        for (said, word) in [
+            (begun, "stopped sending for 1 s"),
+            (String::new(), "did not begin to answer within 1 s"),
+        ] {
+            let reply = dialect.reply(said).closing(Close::Hang);
+            let deltas = all(dialect, reply).await;
+            let Some(Err(error)) = deltas.last() else {
+                panic!("{deltas:?}");
+            };
+            assert_eq!(error.word(), "down", "{}", dialect.kind);
+            assert!(error.to_string().contains(word), "{} {error}", dialect.kind);
+        }
+    });
+    futures_util::future::join_all(stalls).await;
 }
 
 #[tokio::test]

@@ -12,7 +12,12 @@ fn assistant(text: &str, calls: &[&str]) -> Message {
     Message::Assistant {
         text: text.to_owned(),
         calls: calls.iter().map(call).collect(),
+        reasoning: None,
     }
+}
+
+fn reader(images: bool) -> Reader<'static> {
+    Reader { images, by: "p/m" }
 }
 
 fn result(call: &str, text: &str) -> Message {
@@ -26,10 +31,10 @@ fn result(call: &str, text: &str) -> Message {
 
 /// `U:text`, `A:text[id=result,…]`.
 fn shape(messages: &[Message]) -> Vec<String> {
-    let parts = normal(messages, true);
+    let parts = normal(messages, reader(true));
     let shapes = parts.iter().map(|part| match part {
         Part::User { text, .. } => format!("U:{text}"),
-        Part::Assistant { text, calls } => {
+        Part::Assistant { text, calls, .. } => {
             let calls: Vec<String> = calls
                 .iter()
                 .map(|c| format!("{}={}", c.id, c.result))
@@ -150,7 +155,7 @@ fn images_that_cannot_be_shown_are_mentioned() {
         text: String::new(),
         images: vec![image("image/png"), image("image/tiff")],
     }];
-    let count = |images| match normal(&messages, images).remove(0) {
+    let count = |images| match normal(&messages, reader(images)).remove(0) {
         Part::User { text, images } => (images.len(), text.matches("cat").count()),
         other @ Part::Assistant { .. } => panic!("{other:?}"),
     };
@@ -158,10 +163,34 @@ fn images_that_cannot_be_shown_are_mentioned() {
     assert_eq!(count(false), (0, 2));
 }
 
+#[test]
+fn only_a_models_own_thoughts_are_given_back() {
+    let thought = |by: &str| Message::Assistant {
+        text: String::new(),
+        calls: vec![Call {
+            id: "1".to_owned(),
+            tool: "t".to_owned(),
+            args: json!({}),
+        }],
+        reasoning: Some(crate::types::chat::Reasoning {
+            by: by.to_owned(),
+            text: "hm".to_owned(),
+            kept: vec![json!("signed")],
+        }),
+    };
+    for (by, expected) in [("p/m", 1), ("p/other", 0), ("other/m", 0)] {
+        let messages = [user("q"), thought(by), result("1", "r")];
+        let parts = normal(&messages, reader(true));
+        assert!(
+            matches!(&parts[1], Part::Assistant { thoughts, .. } if thoughts.len() == expected)
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn the_normal_form_keeps_its_promises(messages in messages(), images in any::<bool>()) {
-        let parts = normal(&messages, images);
+        let parts = normal(&messages, reader(images));
         let is_user = |part: &Part<'_>| matches!(part, Part::User { .. });
         let is_plain = |part: &Part<'_>| matches!(part, Part::Assistant { calls, .. } if calls.is_empty());
         prop_assert!(is_user(&parts[0]));
@@ -174,7 +203,7 @@ proptest! {
         for part in &parts {
             match part {
                 Part::User { text, images } => prop_assert!(!text.trim().is_empty() || !images.is_empty()),
-                Part::Assistant { text, calls } => {
+                Part::Assistant { text, calls, .. } => {
                     prop_assert!(!text.trim().is_empty() || !calls.is_empty());
                     for asked in calls {
                         prop_assert!(ids.insert(asked.id.clone()));

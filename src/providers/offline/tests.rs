@@ -283,6 +283,7 @@ fn conversation(question: &str, tool: &str, text: &str, failed: bool) -> Vec<Mes
                 tool: tool.to_owned(),
                 args: json!({}),
             }],
+            reasoning: None,
         },
         Message::Result {
             call,

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::Model;
 use crate::providers::{
     Request,
-    conversation::{self, Asked, Part, object},
+    conversation::{self, Asked, Part, Reader, object},
 };
 
 /// What a body depends on besides the request.
@@ -14,13 +14,17 @@ pub(super) struct Shape<'a> {
     pub(super) name: &'a str,
     pub(super) model: Model,
     pub(super) keep_alive: Option<&'a Value>,
+    /// Whether it is to think first, or how hard.
+    pub(super) think: Option<&'a Value>,
+    /// Whose thoughts it takes back.
+    pub(super) by: &'a str,
 }
 
 /// The whole body.
 pub(super) fn body(request: &Request, shape: &Shape<'_>) -> Value {
     let mut body = Map::new();
     body.insert("model".to_owned(), json!(shape.name));
-    body.insert("messages".to_owned(), messages(request, shape.model));
+    body.insert("messages".to_owned(), messages(request, shape));
     // A model without tools refuses a request that has some.
     let tools: Vec<Value> = conversation::tools(request)
         .filter(|_| shape.model.tools)
@@ -43,16 +47,23 @@ pub(super) fn body(request: &Request, shape: &Shape<'_>) -> Value {
     if let Some(keep_alive) = shape.keep_alive {
         body.insert("keep_alive".to_owned(), keep_alive.clone());
     }
+    if let Some(think) = shape.think {
+        body.insert("think".to_owned(), think.clone());
+    }
     body.insert("stream".to_owned(), json!(true));
     Value::Object(body)
 }
 
-fn messages(request: &Request, model: Model) -> Value {
+fn messages(request: &Request, shape: &Shape<'_>) -> Value {
+    let reader = Reader {
+        images: shape.model.images,
+        by: shape.by,
+    };
     let mut out = Vec::new();
     if !request.system.trim().is_empty() {
         out.push(json!({ "role": "system", "content": request.system }));
     }
-    for part in conversation::normal(&request.messages, model.images) {
+    for part in conversation::normal(&request.messages, reader) {
         match part {
             Part::User { text, images } if images.is_empty() => {
                 out.push(json!({ "role": "user", "content": text }));
@@ -65,16 +76,23 @@ fn messages(request: &Request, model: Model) -> Value {
                     ("images", images.into()),
                 ]));
             }
-            Part::Assistant { text, calls } if calls.is_empty() => {
+            Part::Assistant { text, calls, .. } if calls.is_empty() => {
                 out.push(json!({ "role": "assistant", "content": text }));
             }
-            Part::Assistant { text, calls } => {
+            Part::Assistant {
+                text,
+                calls,
+                thoughts,
+            } => {
                 let asked: Vec<Value> = calls.iter().map(call).collect();
-                out.push(object([
-                    ("role", "assistant".into()),
-                    ("content", text.into()),
-                    ("tool_calls", asked.into()),
-                ]));
+                let mut message = Map::new();
+                message.insert("role".to_owned(), "assistant".into());
+                message.insert("content".to_owned(), text.into());
+                message.insert("tool_calls".to_owned(), asked.into());
+                if let Some(thinking) = thoughts.first() {
+                    message.insert("thinking".to_owned(), thinking.clone());
+                }
+                out.push(Value::Object(message));
                 out.extend(calls.iter().map(result));
             }
         }

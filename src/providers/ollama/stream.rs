@@ -11,7 +11,7 @@ use crate::{
         error::Report,
         peer::{Dialect, Ending, Progress},
     },
-    types::chat::{Call, Stop, Usage, estimate_tokens},
+    types::chat::{Call, Delta, Stop, Usage, estimate_tokens},
 };
 
 #[derive(Deserialize)]
@@ -34,6 +34,8 @@ struct Line<'a> {
 struct Piece<'a> {
     #[serde(borrow, default)]
     content: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    thinking: Option<Cow<'a, str>>,
     #[serde(default)]
     tool_calls: Option<Vec<CallPiece>>,
 }
@@ -55,6 +57,8 @@ struct FunctionPiece {
 /// An answer that is being put together.
 pub(super) struct Lines {
     provider: String,
+    begun: bool,
+    thoughts: String,
     calls: Vec<Call>,
     counts: (Option<u64>, Option<u64>),
     stop: Stop,
@@ -66,6 +70,8 @@ impl Lines {
     pub(super) fn new(provider: &str, input_estimate: u64) -> Self {
         Self {
             provider: provider.to_owned(),
+            begun: false,
+            thoughts: String::new(),
             calls: Vec::new(),
             counts: (None, None),
             stop: Stop::Done,
@@ -91,7 +97,7 @@ impl Lines {
 }
 
 impl Dialect for Lines {
-    fn frame(&mut self, data: &str, text: &mut Vec<String>) -> Result<Progress, ProviderError> {
+    fn frame(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<Progress, ProviderError> {
         let line: Line<'_> = serde_json::from_str(data)
             .map_err(|_unreadable| ProviderError::unreadable(&self.provider, data))?;
         if let Some(error) = line.error {
@@ -101,16 +107,26 @@ impl Dialect for Lines {
             return Err(ProviderError::reported(&self.provider, &report));
         }
         if let Some(piece) = line.message {
+            self.begun = true;
+            if let Some(thinking) = piece.thinking {
+                self.output_estimate += estimate_tokens(&thinking);
+                self.thoughts.push_str(&thinking);
+                out.push(Delta::Reasoning(thinking.into_owned()));
+            }
             if let Some(content) = piece.content {
                 self.output_estimate += estimate_tokens(&content);
-                text.push(content.into_owned());
+                out.push(Delta::Text(content.into_owned()));
             }
             for call in piece.tool_calls.into_iter().flatten() {
                 self.call(call);
             }
         }
         if !line.done {
-            return Ok(Progress::Middle);
+            return Ok(if self.begun {
+                Progress::Middle
+            } else {
+                Progress::Waiting
+            });
         }
         // Zero means that nobody counted: a cached prompt, a server that does not.
         let counted = |n: Option<u64>| n.filter(|n| *n > 0);
@@ -123,7 +139,10 @@ impl Dialect for Lines {
 
     fn end(&mut self) -> Ending {
         let (input, output) = self.counts;
+        let thoughts = std::mem::take(&mut self.thoughts);
+        let kept = (!thoughts.is_empty()).then(|| Value::String(thoughts));
         Ending {
+            kept: kept.into_iter().collect(),
             calls: std::mem::take(&mut self.calls),
             usage: Usage {
                 input_tokens: input.unwrap_or(self.input_estimate),

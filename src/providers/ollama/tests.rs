@@ -34,6 +34,8 @@ pub(in crate::providers) fn takes(request: &Request) -> Result<(), TestCaseError
         name: "m",
         model: MODEL,
         keep_alive: None,
+        think: None,
+        by: "mine/m",
     };
     check(&body::body(request, &shape))
 }
@@ -83,7 +85,7 @@ proptest! {
     fn any_conversation_makes_a_valid_body(messages in messages(), images in any::<bool>()) {
         let request = Request { messages, tools: vec![tool("a")], ..Request::default() };
         let model = Model { images, ..MODEL };
-        check(&body::body(&request, &Shape { name: "m", model, keep_alive: None }))?;
+        check(&body::body(&request, &Shape { name: "m", model, keep_alive: None, think: None, by: "mine/m" }))?;
     }
 }
 
@@ -100,6 +102,8 @@ fn the_body_says_window_and_limits() {
         name: "m",
         model: MODEL,
         keep_alive: Some(&keep),
+        think: None,
+        by: "mine/m",
     };
     let body = body::body(&request, &shape);
     assert_eq!(
@@ -143,7 +147,6 @@ async fn the_first_installed_model_is_taken_and_its_window_is_capped() {
     assert_eq!(provider.about().model, "");
     let request = Request {
         messages: vec![user("hi")],
-        tools: vec![tool("a")],
         ..Request::default()
     };
     for _ in 0..2 {
@@ -160,7 +163,6 @@ async fn the_first_installed_model_is_taken_and_its_window_is_capped() {
         (&body["model"], &body["options"]["num_ctx"]),
         (&json!("qwen:7b"), &json!(16_384))
     );
-    assert_eq!(body["tools"], Value::Null, "this model has none");
     let about = provider.about();
     assert_eq!(
         (about.model.as_str(), about.context_tokens, about.images),
@@ -220,4 +222,73 @@ async fn calls_without_ids_get_some() {
     assert_eq!(calls.len(), 2);
     assert_ne!(calls[0].id, calls[1].id);
     assert_eq!(calls[1].args, json!({ "x": 1 }));
+}
+
+/// Calls may come in any line; thoughts in lines of their own.
+#[tokio::test]
+async fn thoughts_and_calls_come_in_any_line() {
+    let line = |message: Value| {
+        json!({ "model": "m", "message": message, "done": false }).to_string() + "\n"
+    };
+    let call = |name: &str| json!([{ "function": { "name": name, "arguments": { "x": 1 } } }]);
+    let body = [
+        line(json!({ "role": "assistant", "content": "", "thinking": "Let me " })),
+        line(json!({ "role": "assistant", "content": "", "thinking": "see." })),
+        line(json!({ "role": "assistant", "content": "", "tool_calls": call("a") })),
+        line(json!({ "role": "assistant", "content": "Both." })),
+        line(json!({ "role": "assistant", "content": "", "tool_calls": call("b") })),
+        json!({ "model": "m", "message": { "role": "assistant", "content": "" }, "done": true, "done_reason": "stop",
+            "prompt_eval_count": 5, "eval_count": 6 }).to_string(),
+    ];
+    let fake = Fake::start(vec![
+        shown(9_000),
+        Reply::new(200, "application/x-ndjson", body.concat()),
+    ])
+    .await;
+    let provider = provider(
+        &fake.url,
+        &json!({ "model": "m", "think": "low", "tools": true }),
+    );
+    let request = Request {
+        messages: vec![user("q")],
+        tools: vec![tool("a")],
+        ..Request::default()
+    };
+    let answer = collect(provider.complete(&request).await.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(fake.seen()[1].body["think"], "low");
+    let names: Vec<&str> = answer.calls.iter().map(|call| call.tool.as_str()).collect();
+    assert_eq!((answer.text.as_str(), names), ("Both.", vec!["a", "b"]));
+    let thoughts = answer.reasoning.unwrap();
+    assert_eq!(
+        (thoughts.text.as_str(), thoughts.kept.as_slice()),
+        ("Let me see.", &[json!("Let me see.")][..])
+    );
+    assert_eq!(thoughts.by, "mine/m");
+}
+
+#[tokio::test]
+async fn a_pull_that_breaks_off_is_an_error() {
+    use futures_util::StreamExt as _;
+    let line = |value: Value| value.to_string() + "\n";
+    let begun = line(json!({ "status": "pulling x", "completed": 1, "total": 2 }));
+    for (rest, word) in [
+        (String::new(), "down"),
+        (line(json!({ "error": "no space left" })), "refused"),
+        ("<html>".to_owned(), "garbled"),
+    ] {
+        let fake = Fake::start(vec![Reply::new(
+            200,
+            "application/x-ndjson",
+            begun.clone() + &rest,
+        )])
+        .await;
+        let pulling = provider(&fake.url, &json!({})).pull("x").await.unwrap();
+        let all: Vec<_> = pulling.collect().await;
+        assert_eq!(all.len(), 2, "{all:?}");
+        assert_eq!(all[0].as_ref().unwrap().total, Some(2));
+        assert_eq!(all[1].as_ref().unwrap_err().word(), word);
+        assert_eq!(fake.seen()[0].body, json!({ "model": "x", "stream": true }));
+    }
 }

@@ -3,31 +3,33 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
+use super::thoughts;
 use crate::{
     providers::{
         Request,
-        conversation::{self, Asked, Part, object},
+        conversation::{self, Asked, Part, Reader, object},
     },
     types::Attachment,
 };
 
 /// What a body depends on besides the request.
 pub(super) struct Shape<'a> {
-    /// The model, unless the request names another.
+    /// The model.
     pub(super) model: &'a str,
     /// Whether images are sent.
     pub(super) images: bool,
     /// Whether it is OpenAI itself, which has renamed a field that all others keep.
     pub(super) official: bool,
-    /// See [`crate::providers::presets::Preset::call_signature`].
-    pub(super) call_signature: Option<&'a str>,
+    /// Whose thoughts it takes back.
+    pub(super) by: &'a str,
+    /// Fields of this vendor and this configuration.
+    pub(super) extra: &'a Map<String, Value>,
 }
 
 /// The whole body.
 pub(super) fn body(request: &Request, shape: &Shape<'_>) -> Value {
     let mut body = Map::new();
-    let model = request.model.as_deref().unwrap_or(shape.model);
-    body.insert("model".to_owned(), json!(model));
+    body.insert("model".to_owned(), json!(shape.model));
     body.insert("messages".to_owned(), messages(request, shape));
     let tools: Vec<Value> = conversation::tools(request)
         .map(|tool| {
@@ -54,6 +56,11 @@ pub(super) fn body(request: &Request, shape: &Shape<'_>) -> Value {
         "stream_options".to_owned(),
         json!({ "include_usage": true }),
     );
+    if shape.official {
+        let key = super::responses::cache_key(request);
+        body.insert("prompt_cache_key".to_owned(), json!(key));
+    }
+    body.extend(shape.extra.clone());
     Value::Object(body)
 }
 
@@ -62,7 +69,11 @@ fn messages(request: &Request, shape: &Shape<'_>) -> Value {
     if !request.system.trim().is_empty() {
         out.push(json!({ "role": "system", "content": request.system }));
     }
-    for part in conversation::normal(&request.messages, shape.images) {
+    let reader = Reader {
+        images: shape.images,
+        by: shape.by,
+    };
+    for part in conversation::normal(&request.messages, reader) {
         match part {
             Part::User { text, images } if images.is_empty() => {
                 out.push(json!({ "role": "user", "content": text }));
@@ -77,17 +88,22 @@ fn messages(request: &Request, shape: &Shape<'_>) -> Value {
                     ("content", content.into()),
                 ]));
             }
-            Part::Assistant { text, calls } if calls.is_empty() => {
+            Part::Assistant { text, calls, .. } if calls.is_empty() => {
                 out.push(json!({ "role": "assistant", "content": text }));
             }
-            Part::Assistant { text, calls } => {
+            Part::Assistant {
+                text,
+                calls,
+                thoughts,
+            } => {
                 let content = (!text.trim().is_empty()).then_some(text);
-                let asked: Vec<Value> = calls.iter().map(|asked| call(asked, shape)).collect();
-                out.push(object([
-                    ("role", "assistant".into()),
-                    ("content", json!(content)),
-                    ("tool_calls", asked.into()),
-                ]));
+                let asked: Vec<Value> = calls.iter().map(call).collect();
+                let mut message = Map::new();
+                message.insert("role".to_owned(), "assistant".into());
+                message.insert("content".to_owned(), json!(content));
+                message.insert("tool_calls".to_owned(), asked.into());
+                thoughts::put(thoughts, &mut message);
+                out.push(Value::Object(message));
                 out.extend(calls.iter().map(result));
             }
         }
@@ -105,17 +121,12 @@ fn image(image: &Attachment) -> Value {
     object([("type", "image_url".into()), ("image_url", url)])
 }
 
-fn call(asked: &Asked<'_>, shape: &Shape<'_>) -> Value {
-    let mut call = json!({
+fn call(asked: &Asked<'_>) -> Value {
+    json!({
         "id": asked.id,
         "type": "function",
         "function": { "name": asked.tool, "arguments": asked.args.to_string() },
-    });
-    if let (Some(signature), Some(call)) = (shape.call_signature, call.as_object_mut()) {
-        let extra = json!({ "google": { "thought_signature": signature } });
-        call.insert("extra_content".to_owned(), extra);
-    }
-    call
+    })
 }
 
 fn result(asked: &Asked<'_>) -> Value {

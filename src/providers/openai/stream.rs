@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::thoughts::Thoughts;
 use crate::{
     providers::{
         ProviderError, conversation,
         error::Report,
         peer::{Dialect, Ending, Progress},
     },
-    types::chat::{Call, Stop, Usage, estimate_tokens},
+    types::chat::{Call, Delta, Stop, Usage, estimate_tokens},
 };
 
 #[derive(Deserialize)]
@@ -38,11 +39,20 @@ struct Choice<'a> {
 }
 
 #[derive(Deserialize)]
-struct Piece<'a> {
+pub(super) struct Piece<'a> {
     #[serde(borrow, default)]
     content: Option<Content<'a>>,
     #[serde(borrow, default)]
     refusal: Option<Cow<'a, str>>,
+    /// Thoughts, as z.ai and many local servers call them.
+    #[serde(borrow, default)]
+    pub(super) reasoning_content: Option<Cow<'a, str>>,
+    /// Thoughts, as OpenRouter and newer local servers call them.
+    #[serde(borrow, default)]
+    pub(super) reasoning: Option<Cow<'a, str>>,
+    /// Thoughts with their signatures: OpenRouter.
+    #[serde(default)]
+    pub(super) reasoning_details: Option<Vec<Value>>,
     #[serde(borrow, default)]
     tool_calls: Option<Vec<CallPiece<'a>>>,
 }
@@ -85,6 +95,8 @@ struct Partial {
 /// An answer that is being put together.
 pub(super) struct Chunks {
     provider: String,
+    begun: bool,
+    thoughts: Thoughts,
     calls: Vec<Partial>,
     usage: Option<Usage>,
     stop: Option<Stop>,
@@ -98,6 +110,8 @@ impl Chunks {
     pub(super) fn new(provider: &str, input_estimate: u64) -> Self {
         Self {
             provider: provider.to_owned(),
+            begun: false,
+            thoughts: Thoughts::default(),
             calls: Vec::new(),
             usage: None,
             stop: None,
@@ -107,29 +121,38 @@ impl Chunks {
         }
     }
 
-    fn choice(&mut self, choice: Choice<'_>, text: &mut Vec<String>) -> Result<(), ProviderError> {
+    fn choice(&mut self, choice: Choice<'_>, out: &mut Vec<Delta>) -> Result<(), ProviderError> {
         if let Some(piece) = choice.delta.or(choice.message) {
-            self.piece(piece, text);
+            self.piece(piece, out);
         }
         match choice.finish_reason.as_deref() {
             None | Some("" | "null") => {}
-            Some("error") => {
+            Some("error" | "network_error") => {
                 return Err(ProviderError::down(
                     &self.provider,
                     "it broke off with an error",
                 ));
             }
-            Some("length" | "max_tokens" | "model_length") => self.stop = Some(Stop::Length),
+            Some("length" | "max_tokens" | "model_length" | "model_context_window_exceeded") => {
+                self.stop = Some(Stop::Length)
+            }
             Some("content_filter" | "safety" | "sensitive") => self.stop = Some(Stop::Filtered),
             Some(_) => self.stop = Some(Stop::Done),
         }
         Ok(())
     }
 
-    fn piece(&mut self, piece: Piece<'_>, text: &mut Vec<String>) {
+    fn piece(&mut self, piece: Piece<'_>, out: &mut Vec<Delta>) {
+        if let Some(thought) = self.thoughts.take(&piece) {
+            self.begun = true;
+            self.output_estimate += estimate_tokens(&thought);
+            out.push(Delta::Reasoning(thought));
+        }
+        let (estimate, begun) = (&mut self.output_estimate, &mut self.begun);
         let mut say = |piece: String| {
-            self.output_estimate += estimate_tokens(&piece);
-            text.push(piece);
+            *estimate += estimate_tokens(&piece);
+            *begun |= !piece.is_empty();
+            out.push(Delta::Text(piece));
         };
         match piece.content {
             Some(Content::Text(content)) => say(content.into_owned()),
@@ -145,6 +168,7 @@ impl Chunks {
             self.refused = true;
         }
         for call in piece.tool_calls.into_iter().flatten() {
+            self.begun = true;
             self.call(call);
         }
     }
@@ -213,13 +237,14 @@ impl Chunks {
     fn progress(&self) -> Progress {
         match self.stop {
             Some(_) => Progress::Ending,
-            None => Progress::Middle,
+            None if self.begun => Progress::Middle,
+            None => Progress::Waiting,
         }
     }
 }
 
 impl Dialect for Chunks {
-    fn frame(&mut self, data: &str, text: &mut Vec<String>) -> Result<Progress, ProviderError> {
+    fn frame(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<Progress, ProviderError> {
         let data = data.trim();
         if data == "[DONE]" {
             return Ok(Progress::Last);
@@ -237,7 +262,7 @@ impl Dialect for Chunks {
         }
         for choice in chunk.choices.into_iter().flatten() {
             if choice.index == 0 {
-                self.choice(choice, text)?;
+                self.choice(choice, out)?;
             }
         }
         Ok(self.progress())
@@ -267,6 +292,7 @@ impl Dialect for Chunks {
             estimated: true,
         };
         Ending {
+            kept: std::mem::take(&mut self.thoughts).kept(),
             calls,
             usage: self.usage.unwrap_or(estimate),
             stop: match self.stop {

@@ -1,12 +1,13 @@
 pub(in crate::providers) mod bodies;
+pub(in crate::providers) mod responses;
 
 use axum::body::Bytes;
 use serde_json::{Value, json};
 
-use super::*;
 use crate::{
+    net::Http,
     providers::{
-        Collected, Kind, collect,
+        Collected, Kind, Provider, ProviderError, Request, collect,
         contract::{Fake, Reply, user},
     },
     types::{
@@ -150,6 +151,13 @@ async fn the_end_may_be_told_in_many_ways() {
             Stop::Done,
         ),
         (vec![finish("content_filter")], "", Stop::Filtered),
+        (vec![finish("sensitive")], "", Stop::Filtered),
+        (vec![finish("function_call")], "", Stop::Done),
+        (
+            vec![finish("model_context_window_exceeded")],
+            "",
+            Stop::Length,
+        ),
         (
             vec![piece(&json!({ "refusal": "No." })), finish("stop")],
             "No.",
@@ -184,10 +192,10 @@ async fn the_end_may_be_told_in_many_ways() {
         .await
         .unwrap();
     assert_eq!(done.text, "x");
-    let error = stream([piece(&json!({ "content": "x" })), finish("error")])
-        .await
-        .unwrap_err();
-    assert_eq!(error.word(), "down");
+    for reason in ["error", "network_error"] {
+        let error = stream([piece(&json!({ "content": "x" })), finish(reason)]);
+        assert_eq!(error.await.unwrap_err().word(), "down");
+    }
 }
 
 #[tokio::test]
@@ -258,8 +266,11 @@ async fn the_path_is_added_and_a_query_stays() {
         let url = format!("{}{base}", fake.url);
         let provider = provider("custom", &json!({ "base_url": url, "model": "m" })).unwrap();
         provider.complete(&Request::default()).await.err().unwrap();
-        assert_eq!(fake.seen().last().unwrap().path, path);
-        assert_eq!(fake.seen().last().unwrap().body["model"], "m");
+        // It may be asked for its list of models beside.
+        let seen = fake.seen();
+        let asked = seen.iter().rfind(|seen| seen.method == "POST").unwrap();
+        assert_eq!(asked.path, path);
+        assert_eq!(asked.body["model"], "m");
     }
 }
 
@@ -283,4 +294,163 @@ async fn a_vendor_is_not_asked_without_a_key() {
         let error = provider.check().await.unwrap_err();
         assert_eq!(error.word(), "credentials", "{error}");
     }
+}
+
+/// As z.ai and DeepSeek send them, as OpenRouter does, and as vLLM does.
+#[tokio::test]
+async fn thoughts_are_shown_and_kept_under_their_own_name() {
+    let detail = |text: &str, more: Value| {
+        let mut detail =
+            json!({ "type": "reasoning.text", "index": 0, "text": text, "format": "x" });
+        for (key, value) in more.as_object().unwrap() {
+            detail[key] = value.clone();
+        }
+        json!({ "reasoning": text, "reasoning_details": [detail] })
+    };
+    for (pieces, kept) in [
+        (
+            vec![
+                json!({ "reasoning_content": "Let me " }),
+                json!({ "reasoning_content": "see.", "content": "" }),
+            ],
+            json!({ "reasoning_content": "Let me see." }),
+        ),
+        (
+            vec![
+                json!({ "reasoning": "Let me " }),
+                json!({ "reasoning": "see." }),
+            ],
+            json!({ "reasoning": "Let me see." }),
+        ),
+        (
+            vec![
+                detail("Let me ", json!({ "signature": null })),
+                detail("see.", json!({})),
+                json!({ "reasoning_details": [{ "type": "reasoning.text", "index": 0, "signature": "sig" }] }),
+                json!({ "reasoning_details": [{ "type": "reasoning.encrypted", "index": 1, "data": "abc" }] }),
+            ],
+            json!({ "reasoning_details": [
+                { "type": "reasoning.text", "index": 0, "text": "Let me see.", "format": "x", "signature": "sig" },
+                { "type": "reasoning.encrypted", "index": 1, "data": "abc" },
+            ] }),
+        ),
+    ] {
+        let mut chunks: Vec<Value> = pieces.iter().map(piece).collect();
+        chunks.extend([piece(&json!({ "content": "Hi" })), finish("stop")]);
+        let answer = stream(&chunks).await.unwrap();
+        assert_eq!(answer.text, "Hi");
+        let thoughts = answer.reasoning.unwrap();
+        assert_eq!(
+            (thoughts.text.as_str(), thoughts.by.as_str()),
+            ("Let me see.", "mine/m")
+        );
+        assert_eq!(thoughts.kept, [kept]);
+    }
+}
+
+#[tokio::test]
+async fn errors_of_zai_have_their_class() {
+    for (status, code, message, word) in [
+        (
+            401,
+            "1001",
+            "Authentication parameter not received in Header",
+            "credentials",
+        ),
+        (
+            429,
+            "1113",
+            "Insufficient balance or no resource package. Please recharge.",
+            "credentials",
+        ),
+        (
+            400,
+            "1211",
+            "Unknown Model, please check the model code.",
+            "refused",
+        ),
+        (400, "1261", "Prompt exceeds max length", "too_long"),
+        (
+            400,
+            "1301",
+            "System detected potentially unsafe or sensitive content",
+            "refused",
+        ),
+        (
+            429,
+            "1302",
+            "High concurrency usage of this API",
+            "rate_limited",
+        ),
+        (500, "1234", "Network error", "down"),
+    ] {
+        let error = json!({ "error": { "code": code, "message": message } });
+        let fake = Fake::start(vec![Reply::json(status, &error)]).await;
+        let settings = json!({ "base_url": fake.url, "model": "glm-4.6", "thinking": false });
+        let asked = provider("zai", &settings)
+            .unwrap()
+            .complete(&Request::default())
+            .await;
+        assert_eq!(asked.err().unwrap().word(), word, "{code}");
+        let body = fake.seen()[0].body.clone();
+        assert_eq!(
+            (&body["thinking"]["type"], &body["tool_stream"]),
+            (&json!("disabled"), &json!(true))
+        );
+        // The same inside a stream, where no status helps.
+        let found = stream([error]).await.unwrap_err();
+        assert_eq!(found.word(), word, "{code} in a stream");
+    }
+}
+
+#[tokio::test]
+async fn openrouter_is_told_who_may_answer_and_tells_what_it_costs() {
+    let list = json!({ "data": [{ "id": "vendor/model", "context_length": 64_000, "supported_parameters": ["max_tokens"],
+        "architecture": { "input_modalities": ["text"] }, "pricing": { "prompt": "0.000001", "completion": "0.000002" } }] });
+    let fake = Fake::start(vec![Reply::json(200, &list)]).await;
+    let routing = json!({ "order": ["a", "b"], "allow_fallbacks": false });
+    let settings = json!({ "base_url": fake.url, "model": "vendor/model", "provider": routing, "models": ["vendor/other"],
+        "transforms": ["middle-out"], "reasoning_effort": "low" });
+    let provider = provider("openrouter", &settings).unwrap();
+    provider.models().await.unwrap();
+    let about = provider.about();
+    assert_eq!(
+        (about.context_tokens, about.tools, about.images),
+        (64_000, false, false)
+    );
+    assert_eq!(about.price.unwrap().output_per_mtok.to_string(), "2.0");
+    provider.complete(&Request::default()).await.err().unwrap();
+    let body = fake.seen().last().unwrap().body.clone();
+    assert_eq!(body["provider"], routing);
+    assert_eq!(body["models"], json!(["vendor/other"]));
+    assert_eq!(body["transforms"], json!(["middle-out"]));
+    assert_eq!(body["usage"], json!({ "include": true }));
+    assert_eq!(body["reasoning"], json!({ "effort": "low" }));
+}
+
+#[tokio::test]
+async fn a_window_is_learnt_from_a_list_beside_the_question() {
+    let done = Reply::new(
+        200,
+        "text/event-stream",
+        format!("data: {}\n\ndata: [DONE]\n\n", finish("stop")),
+    );
+    let list = json!({ "object": "list", "data": [{ "id": "m", "max_model_len": 4_096 }] });
+    let fake = Fake::start(vec![done.clone(), done])
+        .await
+        .always("/models", Reply::json(200, &list));
+    let provider = provider("custom", &json!({ "base_url": fake.url, "model": "m" })).unwrap();
+    assert_eq!(provider.about().context_tokens, 32_000);
+    for _ in 0..2 {
+        collect(provider.complete(&Request::default()).await.unwrap())
+            .await
+            .unwrap();
+    }
+    let seen = fake.seen();
+    let lists = seen.iter().filter(|seen| seen.path == "/models").count();
+    assert_eq!(
+        (seen.len(), lists),
+        (3, 1),
+        "asked once, with the first question"
+    );
 }

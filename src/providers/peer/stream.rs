@@ -7,10 +7,11 @@ use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
-use reqwest::{Response, header::CONTENT_TYPE};
-use tokio::time::timeout;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::Value;
+use tokio::time::{Instant, timeout};
 
-use super::{Peer, halves::Halves};
+use super::{Opened, Peer, halves::Halves, not_begun};
 use crate::{
     net::{
         lines::{Oversized, Splitter},
@@ -43,6 +44,8 @@ pub(in crate::providers) enum Framing {
 /// Where an answer stands after a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::providers) enum Progress {
+    /// Nothing of it has come yet.
+    Waiting,
     /// In its middle: if it stops here, it was cut.
     Middle,
     /// Said why it ended; only counts can follow.
@@ -52,7 +55,10 @@ pub(in crate::providers) enum Progress {
 }
 
 /// What an answer ends with.
+#[derive(Default)]
 pub(in crate::providers) struct Ending {
+    /// What the model wants back with this answer.
+    pub(in crate::providers) kept: Vec<Value>,
     pub(in crate::providers) calls: Vec<Call>,
     pub(in crate::providers) usage: Usage,
     pub(in crate::providers) stop: Stop,
@@ -60,8 +66,8 @@ pub(in crate::providers) struct Ending {
 
 /// What the frames of a wire format mean.
 pub(in crate::providers) trait Dialect: Send + 'static {
-    /// Takes a frame and adds the text in it.
-    fn frame(&mut self, data: &str, text: &mut Vec<String>) -> Result<Progress, ProviderError>;
+    /// Takes a frame and adds the text and the thoughts in it.
+    fn frame(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<Progress, ProviderError>;
 
     /// Called once, after the last frame.
     fn end(&mut self) -> Ending;
@@ -69,9 +75,9 @@ pub(in crate::providers) trait Dialect: Send + 'static {
 
 pub(super) fn read<D: Dialect>(
     peer: &Peer,
-    response: Response,
+    Opened { response, due }: Opened,
     mut framing: Framing,
-    dialect: D,
+    (model, dialect): (&str, D),
 ) -> Result<Answer, ProviderError> {
     let kind = response.headers().get(CONTENT_TYPE);
     let kind = kind.and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -84,12 +90,15 @@ pub(super) fn read<D: Dialect>(
     }
     let reader = Box::new(Reader {
         provider: peer.name.clone(),
+        by: peer.by(model),
+        due,
+        first: peer.first,
         stall: peer.stall,
         body: response.bytes_stream().boxed(),
         framing,
         halves: Halves::default(),
         dialect,
-        progress: Progress::Middle,
+        progress: Progress::Waiting,
         size: 0,
         out: VecDeque::new(),
         failure: None,
@@ -104,6 +113,10 @@ pub(super) fn read<D: Dialect>(
 
 struct Reader<D> {
     provider: String,
+    by: String,
+    /// When the first word is due, and how long that was.
+    due: Instant,
+    first: Duration,
     stall: Duration,
     body: BoxStream<'static, reqwest::Result<Bytes>>,
     framing: Framing,
@@ -148,6 +161,7 @@ impl<D: Dialect> Reader<D> {
     /// Reads on by one piece of the body.
     async fn advance(&mut self) -> Result<(), ProviderError> {
         let limit = match self.progress {
+            Progress::Waiting => self.due.saturating_duration_since(Instant::now()),
             Progress::Middle => self.stall,
             _ => self.stall.min(GRACE),
         };
@@ -163,6 +177,9 @@ impl<D: Dialect> Reader<D> {
             }
             Ok(Some(Err(_broken))) => {
                 self.stopped(|_| "the connection broke in the middle of its answer".to_owned())
+            }
+            Err(_silent) if self.progress == Progress::Waiting => {
+                Err(ProviderError::down(&self.provider, &not_begun(self.first)))
             }
             Err(_silent) => {
                 self.stopped(|stall| format!("it stopped sending for {} s", stall.as_secs()))
@@ -212,13 +229,14 @@ impl<D: Dialect> Reader<D> {
     }
 
     fn take(&mut self, frames: &[String]) -> Result<(), ProviderError> {
-        let mut text = Vec::new();
+        let empty = |delta: &Delta| matches!(delta, Delta::Text(piece) | Delta::Reasoning(piece) if piece.is_empty());
+        let mut deltas = Vec::new();
         for frame in frames {
             let mended = self.halves.mend(frame);
             let frame = mended.as_deref().unwrap_or(frame);
-            let progress = self.dialect.frame(frame, &mut text);
-            let pieces = text.drain(..).filter(|piece| !piece.is_empty());
-            self.out.extend(pieces.map(Delta::Text));
+            let progress = self.dialect.frame(frame, &mut deltas);
+            self.out
+                .extend(deltas.drain(..).filter(|delta| !empty(delta)));
             self.progress = progress?;
             if self.progress == Progress::Last {
                 self.end();
@@ -231,7 +249,9 @@ impl<D: Dialect> Reader<D> {
     /// Nothing more will come.
     fn stopped(&mut self, why: impl FnOnce(Duration) -> String) -> Result<(), ProviderError> {
         match self.progress {
-            Progress::Middle => Err(ProviderError::down(&self.provider, &why(self.stall))),
+            Progress::Waiting | Progress::Middle => {
+                Err(ProviderError::down(&self.provider, &why(self.stall)))
+            }
             Progress::Ending => {
                 self.end();
                 Ok(())
@@ -241,7 +261,18 @@ impl<D: Dialect> Reader<D> {
     }
 
     fn end(&mut self) {
-        let Ending { calls, usage, stop } = self.dialect.end();
+        let Ending {
+            kept,
+            calls,
+            usage,
+            stop,
+        } = self.dialect.end();
+        if !kept.is_empty() {
+            self.out.push_back(Delta::Kept {
+                by: std::mem::take(&mut self.by),
+                parts: kept,
+            });
+        }
         self.out.extend(calls.into_iter().map(Delta::Call));
         self.out.push_back(Delta::Done { usage, stop });
         self.over = true;

@@ -60,10 +60,20 @@ impl Provider for Scripted {
             name: self.name.clone(),
             model: "m".to_owned(),
             context_tokens: 1_000,
+            max_output_tokens: None,
+            tools: true,
             images: false,
             offline: false,
             price: None,
         }
+    }
+
+    fn about_model(&self, _: &str) -> About {
+        self.about()
+    }
+
+    async fn models(&self) -> Result<Vec<About>, ProviderError> {
+        Ok(vec![self.about()])
     }
 
     async fn complete(&self, _: &Request) -> Result<Answer, ProviderError> {

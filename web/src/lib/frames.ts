@@ -36,6 +36,11 @@ export interface TextDelta extends Base {
   turn_id: string;
   text: string;
 }
+export interface ReasoningDelta extends Base {
+  type: 'reasoning.delta';
+  turn_id: string;
+  text: string;
+}
 export interface ToolStarted extends Base {
   type: 'tool.started';
   turn_id: string;
@@ -125,6 +130,7 @@ export type Frame =
   | TurnStarted
   | MessageJoined
   | TextDelta
+  | ReasoningDelta
   | ToolStarted
   | ToolOutput
   | ToolFinished

@@ -6,6 +6,11 @@ export interface TextPart {
   type: 'text';
   text: string;
 }
+/** What the model thought: not part of its answer. */
+export interface ReasoningPart {
+  type: 'reasoning';
+  text: string;
+}
 export interface ToolPart {
   type: 'tool';
   callId: string;
@@ -27,7 +32,7 @@ export interface ApprovalPart {
   type: 'approval';
   approval: Approval;
 }
-export type Part = TextPart | ToolPart | NoticePart | ApprovalPart;
+export type Part = TextPart | ReasoningPart | ToolPart | NoticePart | ApprovalPart;
 
 export const newTool = (callId: string): ToolPart => ({
   type: 'tool',

@@ -85,7 +85,7 @@ export function reduce(state: SessionState, frame: Frame): SessionState {
   }
   if (frame.seq > 0) {
     if (frame.seq <= state.lastSeq) return state;
-    const kept = frame.type !== 'text.delta' && frame.type !== 'tool.output';
+    const kept = frame.type !== 'text.delta' && frame.type !== 'reasoning.delta' && frame.type !== 'tool.output';
     state = { ...state, lastSeq: frame.seq, lastKept: kept ? frame.seq : state.lastKept };
   }
   if (isSettled(state, frame)) return state;
@@ -97,7 +97,9 @@ export function reduce(state: SessionState, frame: Frame): SessionState {
     case 'message.joined':
       return joined(state, frame);
     case 'text.delta':
-      return withAnswer(state, frame.turn_id, (answer) => ({ ...answer, parts: appendText(answer.parts, frame.text) }));
+      return withAnswer(state, frame.turn_id, (answer) => ({ ...answer, parts: append(answer.parts, 'text', frame.text) }));
+    case 'reasoning.delta':
+      return withAnswer(state, frame.turn_id, (answer) => ({ ...answer, parts: append(answer.parts, 'reasoning', frame.text) }));
     case 'tool.started':
       return withAnswer(state, frame.turn_id, (answer) => ({
         ...answer,
@@ -314,8 +316,8 @@ export function newAnswer(turnId: string | null): AnswerEntry {
   };
 }
 
-function appendText(parts: Part[], text: string): Part[] {
+function append(parts: Part[], type: 'text' | 'reasoning', text: string): Part[] {
   const last = parts.at(-1);
-  if (last?.type === 'text') return [...parts.slice(0, -1), { type: 'text', text: last.text + text }];
-  return [...parts, { type: 'text', text }];
+  if (last?.type === type) return [...parts.slice(0, -1), { type, text: last.text + text }];
+  return [...parts, { type, text }];
 }

@@ -3,27 +3,33 @@
 use std::collections::HashSet;
 
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::super::{Request, body, body::Shape};
+use super::super::{body, body::Shape};
 use crate::{
-    providers::contract::{messages, plain, said, tool},
+    providers::{
+        Request,
+        contract::{messages, plain, said, tool},
+    },
     types::{
         Attachment,
-        chat::{Call, Message},
+        chat::{Call, Message, Reasoning},
     },
 };
 
-const SHAPE: Shape<'static> = Shape {
-    model: "m",
-    images: true,
-    official: false,
-    call_signature: None,
-};
+pub(super) fn shape(extra: &Map<String, Value>) -> Shape<'_> {
+    Shape {
+        model: "m",
+        images: true,
+        official: false,
+        by: "mine/m",
+        extra,
+    }
+}
 
 /// Whether the API would take a request.
 pub(in crate::providers) fn takes(request: &Request) -> Result<(), TestCaseError> {
-    check(&body::body(request, &SHAPE))
+    check(&body::body(request, &shape(&Map::new())))
 }
 
 /// Refuses what the API would refuse.
@@ -90,7 +96,8 @@ proptest! {
     #[test]
     fn any_conversation_makes_a_valid_body(messages in messages(), system in " ?[a-z]{0,3}", images in any::<bool>()) {
         let request = Request { system, messages, tools: vec![tool("a"), tool("a")], ..Request::default() };
-        let body = body::body(&request, &Shape { images, ..SHAPE });
+        let extra = Map::new();
+        let body = body::body(&request, &Shape { images, ..shape(&extra) });
         check(&body)?;
         prop_assert_eq!(body["tools"].as_array().unwrap().len(), 1);
         let everything = body.to_string();
@@ -103,7 +110,7 @@ proptest! {
     }
 }
 
-fn question_with_everything() -> Request {
+pub(super) fn question_with_everything() -> Request {
     Request {
         system: "Be kind.".to_owned(),
         messages: vec![
@@ -122,6 +129,7 @@ fn question_with_everything() -> Request {
                     tool: "a".to_owned(),
                     args: json!({ "text": "x" }),
                 }],
+                reasoning: None,
             },
             Message::Result {
                 call: "c1".to_owned(),
@@ -140,7 +148,7 @@ fn question_with_everything() -> Request {
 fn the_body_as_a_whole() {
     let request = question_with_everything();
     let expected = json!({
-        "model": "other",
+        "model": "m",
         "messages": [
             { "role": "system", "content": "Be kind." },
             { "role": "user", "content": [
@@ -161,21 +169,42 @@ fn the_body_as_a_whole() {
         "stream": true,
         "stream_options": { "include_usage": true },
     });
-    assert_eq!(body::body(&request, &SHAPE), expected);
+    let mut extra = Map::new();
+    assert_eq!(body::body(&request, &shape(&extra)), expected);
     let official = Shape {
         official: true,
-        ..SHAPE
+        ..shape(&extra)
     };
     let body = body::body(&request, &official);
     assert_eq!(
         (&body["max_completion_tokens"], &body["max_tokens"]),
         (&json!(50), &Value::Null)
     );
-    let signed = Shape {
-        call_signature: Some("s"),
-        ..SHAPE
+    assert!(body["prompt_cache_key"].as_str().unwrap().len() > 20);
+    extra.insert("tool_stream".to_owned(), json!(true));
+    let body = body::body(&request, &shape(&extra));
+    assert_eq!(body["tool_stream"], true);
+}
+
+#[test]
+fn thoughts_go_back_under_the_name_they_came_with() {
+    let mut request = question_with_everything();
+    let kept = json!({ "reasoning_content": "hm", "x": 1 });
+    if let Some(Message::Assistant { reasoning, .. }) = request.messages.get_mut(1) {
+        *reasoning = Some(Reasoning {
+            by: "mine/m".to_owned(),
+            text: "hm".to_owned(),
+            kept: vec![kept],
+        });
+    }
+    let extra = Map::new();
+    let body = body::body(&request, &shape(&extra));
+    assert_eq!(body["messages"][2]["reasoning_content"], "hm");
+    assert_eq!(body["messages"][2]["x"], Value::Null);
+    let other = Shape {
+        by: "mine/other",
+        ..shape(&extra)
     };
-    let body = body::body(&request, &signed);
-    let call = &body["messages"][2]["tool_calls"][0];
-    assert_eq!(call["extra_content"]["google"]["thought_signature"], "s");
+    let body = body::body(&request, &other);
+    assert_eq!(body["messages"][2]["reasoning_content"], Value::Null);
 }
