@@ -1,15 +1,28 @@
 //! What runs for every message or every streamed piece: `cargo bench`. Whole processes are measured by
 //! `nexflow bench`.
 
+use std::collections::BTreeMap;
+
 use divan::{Bencher, black_box};
 use nexflow::{
+    budget::Budgets,
+    bus::Bus,
     net::sse::Parser,
     policy::{self, Case, Flow, Grant, pattern::Pattern},
     schedule::When,
     skills::manifest,
-    store::users::Role,
+    store::{
+        Store, StoreError,
+        reservations::{self, Bill, Wanted},
+        usage::{self, Ended, Spent},
+        users::Role,
+    },
     types::{
-        Clock, GrantId, Secret, UserId, chat::estimate_tokens, effect::Effects, secret::mask,
+        AttemptId, Clock, GrantId, Secret, SessionId, TurnId, UserId,
+        chat::{Usage, estimate_tokens},
+        effect::Effects,
+        money::{Price, PriceSource, Quote, Usd},
+        secret::mask,
         text::clean,
     },
 };
@@ -123,4 +136,140 @@ fn decide_a_call(bencher: Bencher<'_, '_>) {
         };
         policy::decide(black_box(&config), &case)
     });
+}
+
+/// Check and reserve, then settle, with a million usage rows of a hundred people in the database, limits
+/// in every scope, and two hundred calls that run. One transaction, rolled back.
+#[divan::bench(sample_count = 50)]
+fn reserve_and_settle_after_a_million_calls(bencher: Bencher<'_, '_>) {
+    let Ok(history) = History::new(1_000_000, 200) else {
+        return;
+    };
+    bencher.bench(|| history.reserve_and_settle());
+}
+
+/// The same with no history: what the million may add is the difference.
+#[divan::bench(sample_count = 50)]
+fn reserve_and_settle_at_first(bencher: Bencher<'_, '_>) {
+    let Ok(history) = History::new(0, 0) else {
+        return;
+    };
+    bencher.bench(|| history.reserve_and_settle());
+}
+
+/// A database with calls in it.
+struct History {
+    runtime: tokio::runtime::Runtime,
+    store: Store,
+    budgets: Budgets,
+    people: Vec<UserId>,
+    _folder: tempfile::TempDir,
+}
+
+impl History {
+    fn new(calls: u32, running: u32) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let folder = tempfile::tempdir()?;
+        let store = Store::open(&folder.path().join("b.db"), &Bus::new(Clock::system()))?;
+        let people: Vec<UserId> = (0..100).map(|_| UserId::new()).collect();
+        let limits = json!({ "hard": "100000", "per_turn": { "hard": "1" }, "per_session": { "hard": "100" },
+            "per_user": { "hard": "10000" }, "per_agent": { "hard": "100000" }, "per_channel": { "hard": "100000" },
+            "per_day": { "hard": "100000" }, "per_month": { "hard": "100000" } });
+        let config = serde_json::from_value(limits)?;
+        let history = Self {
+            runtime,
+            store,
+            budgets: Budgets::new(config, &BTreeMap::new(), &[]),
+            people,
+            _folder: folder,
+        };
+        let (now, users) = (Clock::system().now(), history.people.clone());
+        let wanted: Vec<Wanted> = (0..running).map(|n| history.wanted(n)).collect();
+        history.runtime.block_on(history.store.write(move |tx| {
+            for (n, user) in (0..calls).zip(users.iter().cycle()) {
+                usage::insert(tx, &spent(AttemptId::new(), bill(*user, n)), now)?;
+            }
+            for one in &wanted {
+                reservations::reserve(tx, one, now)?;
+            }
+            Ok(())
+        }))?;
+        Ok(history)
+    }
+
+    fn wanted(&self, n: u32) -> Wanted {
+        let user = self.people.get(n as usize % self.people.len()).copied();
+        let bill = bill(user.unwrap_or_else(UserId::new), n);
+        let price = Price {
+            input_per_mtok: Usd(3_000_000_000),
+            output_per_mtok: Usd(15_000_000_000),
+            cached_per_mtok: None,
+        };
+        Wanted {
+            id: AttemptId::new(),
+            windows: self
+                .budgets
+                .windows(&bill, (Clock::system().now(), chrono_tz::UTC)),
+            bill,
+            attempt: 1,
+            provider: "p".to_owned(),
+            model: "m".to_owned(),
+            quote: Quote {
+                price,
+                source: PriceSource::List,
+                as_of: None,
+            },
+            input_tokens: 3000,
+            max_output_tokens: 4096,
+            least_output_tokens: 256,
+        }
+    }
+
+    /// The error at the end is what rolls it back: no disk is measured.
+    fn reserve_and_settle(&self) {
+        let (wanted, now) = (self.wanted(7), Clock::system().now());
+        let write = self.store.write(move |tx| {
+            let verdict = reservations::reserve(tx, &wanted, now)?;
+            let spent = spent(wanted.id, wanted.bill.clone());
+            reservations::settle(tx, &spent, &wanted.windows, now)?;
+            black_box(verdict);
+            Err::<(), _>(StoreError::Closed("measured"))
+        });
+        drop(self.runtime.block_on(write));
+    }
+}
+
+fn bill(user: UserId, n: u32) -> Bill {
+    // A conversation of some thousand calls.
+    let session = uuid::Uuid::from_u128(u128::from(n % 300));
+    Bill {
+        step: None,
+        turn: TurnId::new(),
+        session: SessionId(session),
+        user,
+        person: user,
+        agent: "default".to_owned(),
+        channel: "web".to_owned(),
+        schedule: None,
+        purpose: "chat".to_owned(),
+    }
+}
+
+fn spent(id: AttemptId, bill: Bill) -> Spent {
+    Spent {
+        id,
+        bill,
+        attempt: 1,
+        provider: "p".to_owned(),
+        model: "m".to_owned(),
+        usage: Usage {
+            input_tokens: 3000,
+            output_tokens: 300,
+            ..Usage::default()
+        },
+        cost: Usd(13_500),
+        source: PriceSource::List,
+        ended: Ended::Ok,
+        error: None,
+    }
 }

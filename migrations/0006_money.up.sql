@@ -26,6 +26,7 @@ CREATE TABLE reservations (
     ended_at          INTEGER
 ) STRICT;
 CREATE INDEX reservations_open ON reservations (id) WHERE state = 'open';
+CREATE INDEX reservations_ended ON reservations (ended_at) WHERE state <> 'open';
 
 ALTER TABLE usage ADD COLUMN step_id TEXT;
 ALTER TABLE usage ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;

@@ -311,6 +311,29 @@ fn a_killed_call_is_charged_in_full_once() {
     assert_eq!(cost, Some(usd("0.0011")));
 }
 
+#[test]
+fn settled_reservations_go_after_a_month_and_usage_stays() {
+    let (budgets, bill) = (budgets_of(json!({})), bill());
+    let day = |n: i64| Timestamp(n * 24 * 3600 * 1_000_000);
+    let (kept, lines) = in_store(move |tx| {
+        let mut all = Vec::new();
+        for n in [1, 40] {
+            let wanted = wanted(&budgets, &bill, price("1", "1"), day(n));
+            reservations::reserve(tx, &wanted, day(n))?;
+            reservations::settle(tx, &spent(&wanted, 1, 1), &[], day(n))?;
+            all.push(wanted);
+        }
+        reservations::recover(tx, day(41))?;
+        // An id that is there is not taken twice.
+        let kept = all
+            .iter()
+            .map(|wanted| reservations::reserve(tx, wanted, day(41)).is_err());
+        let lines = usage::report(tx, usage::By::Day, (Timestamp(0), Tz::UTC))?;
+        Ok((kept.collect::<Vec<_>>(), lines.len()))
+    });
+    assert_eq!((kept, lines), (vec![false, true], 2));
+}
+
 #[derive(Debug, Clone)]
 enum Act {
     Reserve { price: i64 },

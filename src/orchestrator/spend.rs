@@ -262,6 +262,9 @@ pub(super) async fn reserve<'a>(
     let (session, turn, told) = (work.turn.session, work.turn.id, wanted.clone());
     let (parts, live) = (&work.core.parts, work.core.parts.live());
     let (now, currency) = (parts.clock.now(), live.budgets.currency());
+    let free = wanted.quote.price.is_free();
+    // Before it is written: whoever gives up while it is, settles it.
+    hold(work, wanted);
     let write = parts.store.keep(move |tx| {
         let verdict = reservations::reserve(tx, &told, now)?;
         if let Verdict::Reserved {
@@ -282,6 +285,7 @@ pub(super) async fn reserve<'a>(
             max_output_tokens, ..
         }) => max_output_tokens,
         Ok(Verdict::Refused(short)) => {
+            work.purse.take();
             tracing::warn!(
                 scope = short.window.scope.as_str(),
                 provider = about.name,
@@ -293,14 +297,13 @@ pub(super) async fn reserve<'a>(
                 .refusal(&short, parts.kit.schedules.zone()));
         }
         Err(error) => {
+            work.purse.take();
             tracing::error!(%error, "what a model call may cost could not be reserved");
             return Err("I did not ask the model: what the call may cost could not be written down. The log has the details.".to_owned());
         }
     };
     fail::point(Point::MoneyReserved);
-    let limited =
-        !wanted.quote.price.is_free() && max_output_tokens != u64::from(request.max_output_tokens);
-    hold(work, wanted);
+    let limited = !free && max_output_tokens != u64::from(request.max_output_tokens);
     Ok(if limited {
         Cow::Owned(Request {
             max_output_tokens: u32::try_from(max_output_tokens).unwrap_or(u32::MAX),

@@ -1,6 +1,8 @@
 //! What model calls may cost at most, written before they begin: check and reservation are one
 //! transaction, so calls side by side cannot pass a limit together.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Row, params};
 
 use super::{
@@ -14,6 +16,11 @@ use crate::types::{
     chat::Usage,
     money::{PriceSource, Quote, Usd},
 };
+
+/// Settled reservations are kept for so long: their usage rows say the same.
+const KEPT: Duration = Duration::from_hours(30 * 24);
+/// They are pruned once in so many calls.
+const PRUNE: u128 = 512;
 
 /// Who pays for a call, and what it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,6 +211,9 @@ pub fn settle(
         budgets::open(tx, window, now)?;
     }
     usage::insert(tx, spent, now)?;
+    if spent.id.0.as_u128().is_multiple_of(PRUNE) {
+        prune(tx, now)?;
+    }
     let mut passed = Vec::new();
     for window in paid {
         if let Some(standing) = budgets::passed_softly(tx, window, now)? {
@@ -211,6 +221,12 @@ pub fn settle(
         }
     }
     Ok(passed)
+}
+
+fn prune(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
+    let sql = "DELETE FROM reservations WHERE state <> 'open' AND ended_at < ?1";
+    tx.prepare_cached(sql)?.execute([now.minus(KEPT)])?;
+    Ok(())
 }
 
 /// A reservation that nobody settled: the daemon was killed while the call ran.
@@ -260,6 +276,7 @@ pub fn recover(tx: &Tx<'_>, now: Timestamp) -> Result<usize> {
     for spent in &all {
         settle(tx, spent, &[], now)?;
     }
+    prune(tx, now)?;
     budgets::sweep(tx, now)?;
     Ok(all.len())
 }

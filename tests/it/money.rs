@@ -427,6 +427,37 @@ async fn usage_is_shown_by_everything_as_bars_csv_and_metrics() {
 }
 
 #[tokio::test]
+async fn a_schedule_pays_for_its_own_and_has_a_limit_of_its_own() {
+    let model = Model::start([Act::Write(30)]).await;
+    let daemon = Daemon::with(&priced(
+        &model,
+        "budgets: { per_schedule: { hard: '0.012' } }\n",
+    ))
+    .await;
+    let owner = daemon.owner();
+    let job = json!({ "when": "in 1 second", "prompt": "speak" });
+    let made = owner.post("/api/v1/schedules", job).await.ok();
+    let id = string(&made, "id");
+    let spent = async || {
+        let usage = owner.get("/api/v1/usage?by=schedule").await.ok();
+        (usage["usage"][0].clone(), usage["budgets"][0].clone())
+    };
+    eventually("the schedule is billed", || async {
+        spent().await.0["key"] == *id
+    })
+    .await;
+    let (line, budget) = spent().await;
+    assert_eq!(nano(line["cost"].as_str().unwrap()), billed(&model));
+    assert_eq!(
+        (&budget["scope"], &budget["key"]),
+        (&json!("schedule"), &json!(id))
+    );
+    // Its limit is no limit of what a person says.
+    assert_eq!(daemon.ask("speak").await["status"], "ok");
+    assert_eq!(spent().await.0["calls"], 1);
+}
+
+#[tokio::test]
 async fn a_budget_that_was_not_understood_lets_no_money_out() {
     let model = Model::start([Act::Write(10)]).await;
     let config = priced(&model, "budgets:\n  period: month\n  hard: lots\n");
