@@ -113,14 +113,19 @@ fn step(step: Step, attempts: &[usage::Attempt]) -> Stage {
     let first = step.first_token_at.map(|at| between(step.started_at, at));
     let (stage, name, detail) = match step.kind {
         StepKind::Model {
-            name, calls, usage, ..
+            name,
+            calls,
+            usage,
+            reasoning,
+            ..
         } => {
+            let thoughts = reasoning.map(|r| crate::types::text::shorten(&r.text, 4_000));
             let calls: Vec<String> = calls.into_iter().map(|c| c.tool).collect();
             (
                 "model",
                 name,
                 json!({ "usage": usage, "cost_usd": cost, "first_token_ms": first, "calls": calls,
-                        "attempts": attempts }),
+                        "attempts": attempts, "reasoning": thoughts }),
             )
         }
         StepKind::Tool { call, output, .. } => {

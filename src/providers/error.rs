@@ -269,7 +269,16 @@ impl Report {
             408 | 425 | 500.. => Class::Down,
             413 => Class::TooLong,
             429 => Class::RateLimited,
-            0 if self.has(&["server_error", "api_error", "internal", "unavailable"]) => Class::Down,
+            0 if self.has(&[
+                "server_error",
+                "api_error",
+                "internal",
+                "unavailable",
+                "timeout",
+            ]) =>
+            {
+                Class::Down
+            }
             _ => Class::Refused,
         }
     }

@@ -4,6 +4,7 @@
 //! told what was left out.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
@@ -67,10 +68,7 @@ impl<P: Provider> Mended<P> {
     async fn ask(&self, model: &str, request: &Request) -> Result<Answer, ProviderError> {
         let learnt = self.learnt(model, |learnt| learnt.clone());
         let about = self.inner.about_model(model);
-        let mut fitted = fitted(request, &learnt);
-        // More than it can write is refused by some.
-        let most = about.max_output_tokens.unwrap_or(u32::MAX);
-        fitted.max_output_tokens = fitted.max_output_tokens.min(most);
+        let fitted = fitted(request, &learnt, about.max_output_tokens);
         let words = learnt.no_tools || !about.tools;
         let calls = |message: &Message| matches!(message, Message::Assistant { calls, .. } if !calls.is_empty());
         if words && (!fitted.tools.is_empty() || fitted.messages.iter().any(calls)) {
@@ -82,7 +80,12 @@ impl<P: Provider> Mended<P> {
 
     /// What is to be done about a refusal, remembered, and what the person is told; nothing if nothing
     /// can be done.
-    fn mend(&self, model: &str, request: &mut Request, error: &ProviderError) -> Option<String> {
+    fn mend(
+        &self,
+        model: &str,
+        request: &mut Cow<'_, Request>,
+        error: &ProviderError,
+    ) -> Option<String> {
         let detail = error.detail();
         match wrong(error, request) {
             Wrong::Tools => self.learnt(model, |learnt| {
@@ -100,7 +103,7 @@ impl<P: Provider> Mended<P> {
             Wrong::Schema => self.learnt(model, |learnt| soften(learnt, request, detail)),
             Wrong::Length => {
                 let shorter = shorter(request)?;
-                *request = shorter;
+                *request = Cow::Owned(shorter);
                 Some(format!(
                     "The conversation is too long for {model}, so older parts of it were left out."
                 ))
@@ -155,7 +158,7 @@ impl<P: Provider> Provider for Mended<P> {
     async fn complete(&self, request: &Request) -> Result<Answer, ProviderError> {
         let model = request.model.clone();
         let model = model.unwrap_or_else(|| self.inner.about().model);
-        let mut request = request.clone();
+        let mut request = Cow::Borrowed(request);
         let mut told = Vec::new();
         let mut tries = 0;
         let answer = loop {
@@ -299,9 +302,16 @@ fn meant<'a>(tools: &[&'a ToolSpec], detail: &str) -> Option<&'a str> {
     tools.get(place).map(|tool| tool.name.as_str())
 }
 
-/// The request as this model takes it.
-fn fitted(request: &Request, learnt: &Learnt) -> Request {
+/// The request as this model takes it; the request itself where nothing is known against it.
+fn fitted<'a>(request: &'a Request, learnt: &Learnt, most: Option<u32>) -> Cow<'a, Request> {
+    let most = most.unwrap_or(u32::MAX);
+    let plain_tools = learnt.plain.is_empty() && learnt.dropped.is_empty();
+    if plain_tools && !learnt.blind && request.max_output_tokens <= most {
+        return Cow::Borrowed(request);
+    }
     let mut fitted = request.clone();
+    // More than it can write is refused by some.
+    fitted.max_output_tokens = fitted.max_output_tokens.min(most);
     fitted
         .tools
         .retain(|tool| !learnt.dropped.contains(&tool.name));
@@ -320,7 +330,7 @@ fn fitted(request: &Request, learnt: &Learnt) -> Request {
             }
         }
     }
-    fitted
+    Cow::Owned(fitted)
 }
 
 /// A tool with the names and simple types of its inputs; the whole schema stands in its description.

@@ -174,6 +174,18 @@ async fn thoughts_are_shown_kept_for_the_next_step_and_no_part_of_the_answer() {
         with_calls(&requests[1])["reasoning_content"],
         "The file is missing."
     );
+    let asked = string(of(&frames, "message.accepted")[0], "message_id");
+    let trace = daemon
+        .owner()
+        .get(&format!("/api/v1/messages/{asked}/trace"))
+        .await
+        .ok();
+    assert!(
+        trace
+            .to_string()
+            .contains("\"reasoning\":\"The file is missing.\""),
+        "{trace}"
+    );
     // In the next turn nobody wants it back.
     page.say("thanks", "c2").await;
     page.all_until("message.completed").await;
@@ -261,5 +273,18 @@ async fn an_image_for_a_blind_model_is_told_to_it_and_to_the_person() {
     assert!(
         told.contains("cat.png (image/png, 8 bytes)") && !told.contains("image_url"),
         "{told}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_is_withheld_says_so() {
+    let begun = raw(&[json!({ "content": "The first part" })], "content_filter");
+    let model = Model::start([begun]).await;
+    let daemon = Daemon::with(&model.config()).await;
+    let (_page, frames) = asked(&daemon, "tell me").await;
+    let said = string(frames.last().unwrap(), "text");
+    assert!(
+        said.starts_with("The first part") && said.contains("withheld"),
+        "{said}"
     );
 }

@@ -267,6 +267,8 @@ async fn errors_in_the_stream_have_their_class() {
         ("billing_error", "credentials"),
         ("request_too_large", "too_long"),
         ("invalid_request_error", "refused"),
+        ("not_found_error", "refused"),
+        ("timeout_error", "down"),
     ] {
         let event = json!({ "type": "error", "error": { "type": kind, "message": "x" } });
         assert_eq!(stream([event]).await.unwrap_err().word(), word, "{kind}");
@@ -275,7 +277,7 @@ async fn errors_in_the_stream_have_their_class() {
 
 /// The stream of its guide on extended thinking, with a block that may not be read.
 #[tokio::test]
-async fn thoughts_are_shown_and_go_back_signed() {
+async fn thoughts_are_shown_and_kept_signed() {
     let start = |index: u64, block: Value| json!({ "type": "content_block_start", "index": index, "content_block": block });
     let delta = |index: u64, delta: Value| json!({ "type": "content_block_delta", "index": index, "delta": delta });
     let answer = stream([
@@ -308,16 +310,28 @@ async fn thoughts_are_shown_and_go_back_signed() {
         json!({ "type": "redacted_thinking", "data": "EmwK" }),
     ];
     assert_eq!(thoughts.kept, kept);
+}
 
+#[test]
+fn thoughts_go_back_before_the_calls_and_to_their_model_alone() {
+    let kept = vec![
+        json!({ "type": "thinking", "thinking": "Let me see.", "signature": "EqQB" }),
+        json!({ "type": "redacted_thinking", "data": "EmwK" }),
+    ];
     let turn = |by: &str| Request {
         messages: vec![
             user("q"),
             Message::Assistant {
                 text: "Looking.".to_owned(),
-                calls: answer.calls.clone(),
+                calls: vec![Call {
+                    id: "toolu_1".to_owned(),
+                    tool: "a".to_owned(),
+                    args: json!({}),
+                }],
                 reasoning: Some(crate::types::chat::Reasoning {
                     by: by.to_owned(),
-                    ..thoughts.clone()
+                    text: "Let me see.".to_owned(),
+                    kept: kept.clone(),
                 }),
             },
         ],
@@ -325,10 +339,10 @@ async fn thoughts_are_shown_and_go_back_signed() {
     };
     let shape = body::Shape {
         thinking: Some(Thinking::Tokens(10)),
-        by: &thoughts.by,
+        by: "mine/m",
         ..SHAPE
     };
-    let own = body::body(&turn(&thoughts.by), &shape);
+    let own = body::body(&turn("mine/m"), &shape);
     let content = own["messages"][1]["content"].as_array().unwrap();
     let kinds: Vec<&str> = content
         .iter()

@@ -8,7 +8,7 @@ use crate::{
         Kind, collect,
         contract::{Fake, Reply, messages, plain, said, tool, user},
     },
-    types::Entry,
+    types::{Entry, chat::Stop},
 };
 
 const MODEL: Model = Model {
@@ -290,5 +290,21 @@ async fn a_pull_that_breaks_off_is_an_error() {
         assert_eq!(all[0].as_ref().unwrap().total, Some(2));
         assert_eq!(all[1].as_ref().unwrap_err().word(), word);
         assert_eq!(fake.seen()[0].body, json!({ "model": "x", "stream": true }));
+    }
+}
+
+#[tokio::test]
+async fn reasons_to_stop() {
+    for (reason, stop) in [
+        ("stop", Stop::Done),
+        ("load", Stop::Done),
+        ("length", Stop::Length),
+    ] {
+        let line = json!({ "message": { "role": "assistant", "content": "x" }, "done": true, "done_reason": reason });
+        let reply = Reply::new(200, "application/json; charset=utf-8", line.to_string());
+        let fake = Fake::start(vec![shown(9_000), reply]).await;
+        let provider = provider(&fake.url, &json!({ "model": "m" }));
+        let answer = provider.complete(&Request::default()).await.unwrap();
+        assert_eq!(collect(answer).await.unwrap().stop, stop, "{reason}");
     }
 }

@@ -134,7 +134,7 @@ impl Chunks {
                 ));
             }
             Some("length" | "max_tokens" | "model_length" | "model_context_window_exceeded") => {
-                self.stop = Some(Stop::Length)
+                self.stop = Some(Stop::Length);
             }
             Some("content_filter" | "safety" | "sensitive") => self.stop = Some(Stop::Filtered),
             Some(_) => self.stop = Some(Stop::Done),

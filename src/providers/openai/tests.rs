@@ -296,7 +296,7 @@ async fn a_vendor_is_not_asked_without_a_key() {
     }
 }
 
-/// As z.ai and DeepSeek send them, as OpenRouter does, and as vLLM does.
+/// As z.ai sends them, as vLLM does, and as `OpenRouter` does.
 #[tokio::test]
 async fn thoughts_are_shown_and_kept_under_their_own_name() {
     let detail = |text: &str, more: Value| {
