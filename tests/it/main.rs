@@ -25,6 +25,7 @@ mod dojo;
 mod doors;
 mod flow;
 mod kill;
+mod parked;
 mod peers;
 mod providers;
 mod restart;
