@@ -89,6 +89,10 @@ pub(super) async fn wait(work: &mut Work) -> Result<Then> {
             return Ok(Then::GoOn);
         }
         let Some(questions) = look(work).await? else {
+            // Stopped while that was written: nobody else would take it up.
+            if work.cancel.is_cancelled() {
+                return Ok(Then::GoOn);
+            }
             tracing::info!("the turn waits for a person");
             return Ok(Then::Stop);
         };
