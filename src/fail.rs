@@ -48,6 +48,30 @@ pub enum Point {
     OutboxWritten,
     /// That it arrived is on disk.
     OutboxCommitted,
+    /// A turn is parked, not committed.
+    ParkWritten,
+    /// That is on disk.
+    ParkCommitted,
+    /// A decision about a call or a plan is written, not committed.
+    DecideWritten,
+    /// It is on disk; nobody was woken, the person does not know.
+    DecideCommitted,
+    /// A parked turn is taken up after a decision, not committed.
+    UnparkWritten,
+    /// That is on disk.
+    UnparkCommitted,
+    /// An approval is taken for its call, not committed.
+    TakeWritten,
+    /// That is on disk, the call has not begun.
+    TakeCommitted,
+    /// A proposed plan is written, not committed.
+    PlanWritten,
+    /// It is on disk.
+    PlanCommitted,
+    /// The model is told that its plan is approved, not committed.
+    PlanTakenWritten,
+    /// That is on disk.
+    PlanTakenCommitted,
     /// A schedule fired, not committed.
     FireWritten,
     /// That is on disk.
@@ -79,6 +103,18 @@ impl Point {
         Self::OutboxSent,
         Self::OutboxWritten,
         Self::OutboxCommitted,
+        Self::ParkWritten,
+        Self::ParkCommitted,
+        Self::DecideWritten,
+        Self::DecideCommitted,
+        Self::UnparkWritten,
+        Self::UnparkCommitted,
+        Self::TakeWritten,
+        Self::TakeCommitted,
+        Self::PlanWritten,
+        Self::PlanCommitted,
+        Self::PlanTakenWritten,
+        Self::PlanTakenCommitted,
         Self::FireWritten,
         Self::FireCommitted,
     ];
@@ -108,6 +144,18 @@ impl Point {
             Self::OutboxSent => "outbox.sent",
             Self::OutboxWritten => "outbox.written",
             Self::OutboxCommitted => "outbox.committed",
+            Self::ParkWritten => "park.written",
+            Self::ParkCommitted => "park.committed",
+            Self::DecideWritten => "decide.written",
+            Self::DecideCommitted => "decide.committed",
+            Self::UnparkWritten => "unpark.written",
+            Self::UnparkCommitted => "unpark.committed",
+            Self::TakeWritten => "take.written",
+            Self::TakeCommitted => "take.committed",
+            Self::PlanWritten => "plan.written",
+            Self::PlanCommitted => "plan.committed",
+            Self::PlanTakenWritten => "plan.taken.written",
+            Self::PlanTakenCommitted => "plan.taken.committed",
             Self::FireWritten => "fire.written",
             Self::FireCommitted => "fire.committed",
         }

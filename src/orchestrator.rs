@@ -1,5 +1,6 @@
 //! The agent: takes messages in, answers them turn by turn, sends the answers out.
 
+mod allowed;
 mod ask;
 mod closing;
 mod collect;

@@ -72,6 +72,8 @@ pub struct Scope {
     pub cancel: CancellationToken,
     /// Takes output while it is made.
     pub live: Option<mpsc::Sender<LiveOutput>>,
+    /// Who allowed the call, where somebody had to: for the audit.
+    pub allowed: Option<String>,
 }
 
 /// What came of a call.

@@ -163,6 +163,9 @@ pub struct Outgoing {
     pub user: String,
     /// Markdown.
     pub text: String,
+    /// Not an answer: it tells that the answer waits for somebody.
+    #[serde(default)]
+    pub notice: bool,
 }
 
 /// What the platform said about a delivery.

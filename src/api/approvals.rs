@@ -147,6 +147,7 @@ fn decider(caller: &Caller) -> Decider {
         name: caller.name.clone(),
         role: caller.role,
         via: caller.channel.to_owned(),
+        from: caller.origin(),
     }
 }
 

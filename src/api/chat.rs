@@ -375,7 +375,9 @@ pub(super) async fn stop(app: &App, caller: &Caller, id: TurnId) -> ApiResult<()
         return Err(ApiError::not_found("such turn"));
     };
     own(app, caller, turn.session).await?;
-    if app.agent.cancel(id) || app.agent.cancel_parked(id).await? {
+    // Both: it may begin to wait for a person just now.
+    let runs = app.agent.cancel(id);
+    if app.agent.cancel_parked(id).await? || runs {
         return Ok(());
     }
     Err(ApiError::new(

@@ -47,6 +47,7 @@ fn shown(parcel: &Parcel) -> Value {
         "session_id": parcel.session,
         "turn_id": parcel.turn,
         "in_reply_to": parcel.in_reply_to,
+        "notice": parcel.notice,
         "channel": parcel.to.connector,
         "account": parcel.to.account,
         "chat": parcel.to.chat,

@@ -94,6 +94,7 @@ pub(super) async fn run(
         turn: None,
         cancel: app.stopping.child_token(),
         live: None,
+        allowed: None,
     };
     let (id, done) = skill::run(&app.agent.parts().kit, &skill, scope, input).await?;
     let status = done.status;

@@ -80,6 +80,26 @@ impl Spec for Webhook {
     }
 }
 
+/// What is posted: an answer, or a notice, which says that it is one.
+fn post(what: &Outgoing) -> String {
+    let mut body = json!({
+        "id": what.idempotency_key,
+        "in_reply_to": what.in_reply_to,
+        "session_id": what.session,
+        "user": what.user,
+        "text": what.text,
+    });
+    if let Some(body) = body.as_object_mut() {
+        if !what.also_in_reply_to.is_empty() {
+            body.insert("also_in_reply_to".to_owned(), json!(what.also_in_reply_to));
+        }
+        if what.notice {
+            body.insert("kind".to_owned(), "notice".into());
+        }
+    }
+    body.to_string()
+}
+
 #[async_trait]
 impl Connector for Webhook {
     async fn run(
@@ -101,17 +121,7 @@ impl Connector for Webhook {
                 after: None,
             });
         };
-        let mut body = json!({
-            "id": what.idempotency_key,
-            "in_reply_to": what.in_reply_to,
-            "session_id": what.session,
-            "user": what.user,
-            "text": what.text,
-        });
-        if let (Some(body), false) = (body.as_object_mut(), what.also_in_reply_to.is_empty()) {
-            body.insert("also_in_reply_to".to_owned(), json!(what.also_in_reply_to));
-        }
-        let body = body.to_string();
+        let body = post(what);
         let later = |reason: String| ConnectorError::Later {
             reason,
             after: None,

@@ -6,10 +6,12 @@ use std::{io::Read as _, path::Path, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
+    allowed::Allowed,
     events, plan,
     work::{Work, tool_started},
 };
 use crate::{
+    fail::{self, Point},
     policy::{self, Case, Flow, Grant, Verdict, Why, fingerprint, pattern::Pattern, words},
     sandbox::{Open, open_beneath},
     store::{
@@ -18,7 +20,7 @@ use crate::{
         audit, grants, parking,
         turns::{self, Step, StepKind, Turn},
     },
-    tools::{Tool, skill::workspace},
+    tools::{Done, Tool, skill::workspace},
     types::{
         ApprovalId, GrantId, StepId, Timestamp,
         chat::Call,
@@ -33,8 +35,8 @@ const LARGEST: u64 = 512 << 10;
 /// What was decided about a call.
 #[derive(Clone)]
 pub(super) enum Weighed {
-    /// It runs; with the grant that lets it.
-    Run(Option<GrantId>),
+    /// It runs; with who let it, if somebody had to.
+    Run(Option<Allowed>),
     /// It does not; why.
     Refuse(String),
     /// A person decides.
@@ -125,8 +127,18 @@ impl Known {
             (Verdict::Ask(why), _) | (Verdict::Allow(_), Some(why)) => Weighed::Ask(Box::new(
                 question(work, (id, call), tool.as_ref(), why).await,
             )),
-            (Verdict::Allow(grant), None) => Weighed::Run(grant),
+            (Verdict::Allow(grant), None) => Weighed::Run(self.allowed(work, call, grant)),
         }
+    }
+
+    fn allowed(&self, work: &Work, call: &Call, grant: Option<GrantId>) -> Option<Allowed> {
+        let Some(id) = grant else {
+            let by = work.planning.approved_by(&call.tool)?.to_owned();
+            return Some(Allowed { grant: None, by });
+        };
+        let held = self.grants.iter().find(|held| held.id == id)?;
+        let by = format!("{} via grant {id}", held.made_by);
+        Some(Allowed { grant, by })
     }
 }
 
@@ -226,6 +238,11 @@ impl Begun {
         matches!(self.weighed, Weighed::Run(_))
     }
 
+    /// Whether it is a plan that somebody has to approve.
+    pub(super) fn proposes(&self) -> bool {
+        matches!(&self.weighed, Weighed::Ask(question) if question.kind == Kind::Plan)
+    }
+
     /// Writes that it begins, waits or is refused.
     pub(super) fn write(&self, tx: &Tx<'_>, turn: &Turn, now: Timestamp) -> Result<()> {
         let place = (self.id, self.ordinal);
@@ -277,7 +294,7 @@ pub(super) fn settle(
 ) -> Result<()> {
     match weighed {
         Weighed::Run(None) => Ok(()),
-        Weighed::Run(Some(grant)) => grants::used(tx, *grant, now),
+        Weighed::Run(Some(allowed)) => allowed.write(tx, turn, (id, call), now),
         Weighed::Refuse(reason) => {
             audit::append(tx, &entry("call.deny", call, reason, now))?;
             refuse(tx, turn, (id, call), (&refusal(reason), now))
@@ -289,7 +306,11 @@ pub(super) fn settle(
             let mut asked = entry("approval.ask", call, &question.reason, now);
             asked.object = question.id.to_string();
             audit::append(tx, &asked)?;
-            tx.show(turn.session, requested(question))
+            tx.show(turn.session, requested(question))?;
+            if question.kind == Kind::Plan {
+                fail::point(Point::PlanWritten);
+            }
+            Ok(())
         }
     }
 }
@@ -301,15 +322,29 @@ pub(super) fn refuse(
     (id, call): (StepId, &Call),
     (text, now): (&str, Timestamp),
 ) -> Result<()> {
-    let detail = json!({ "error": text });
+    let done = Done {
+        status: CallStatus::Refused,
+        text: text.to_owned(),
+        detail: json!({ "error": text }),
+    };
+    finish(tx, turn, (id, call, &done), now)
+}
+
+/// A call ends that was never made: nothing ran.
+pub(super) fn finish(
+    tx: &Tx<'_>,
+    turn: &Turn,
+    (id, call, done): (StepId, &Call, &Done),
+    now: Timestamp,
+) -> Result<()> {
     parking::set_waiting(tx, id, false, now)?;
-    turns::finish_tool(tx, id, (CallStatus::Refused, text, &detail), now)?;
+    turns::finish_tool(tx, id, (done.status, &done.text, &done.detail), now)?;
     let finished = Body::ToolFinished {
         turn_id: turn.id,
         call_id: call.id.clone(),
         skill: call.tool.clone(),
-        status: CallStatus::Refused,
-        output: detail,
+        status: done.status,
+        output: done.detail.clone(),
         duration_ms: 0,
     };
     tx.show(turn.session, finished)

@@ -245,7 +245,8 @@ fn stopped_call(work: &Work, step: &turns::Step) -> Option<(StepId, Body)> {
     Some((step.id, body))
 }
 
-fn parcel(work: &Work, id: MessageId, text: &str, now: Timestamp) -> Parcel {
+/// What a turn sends to where its message came from.
+pub(super) fn parcel(work: &Work, id: MessageId, text: &str, now: Timestamp) -> Parcel {
     let mut answers = work.answers();
     Parcel {
         id,
@@ -263,6 +264,7 @@ fn parcel(work: &Work, id: MessageId, text: &str, now: Timestamp) -> Parcel {
         unsure: false,
         created_at: now,
         decided_at: None,
+        notice: false,
         finished_at: None,
     }
 }

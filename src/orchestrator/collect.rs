@@ -91,6 +91,7 @@ pub(super) fn claim(
         steps: Vec::new(),
         open: Some(open),
         spent: Usd(0),
+        past: Point::ClaimCommitted,
     }))
 }
 

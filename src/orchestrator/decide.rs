@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Orchestrator, ask, events, plan, work::tool_started};
 use crate::{
+    fail::{self, Point},
     policy::pattern::Arguments,
     store::{
         Result, StoreError, Tx,
@@ -55,6 +56,8 @@ pub struct Decider {
     pub role: Role,
     /// Through which door: `web` or `cli`.
     pub via: String,
+    /// Door and peer, for the audit.
+    pub from: Origin,
 }
 
 impl Decider {
@@ -122,11 +125,13 @@ impl Orchestrator {
                     if let Some(days) = lasting(decision.choice, days) {
                         woken.extend(give(tx, &question, (&ruling, days), now)?);
                     }
+                    fail::point(Point::DecideWritten);
                     Ok(Ok((approvals::get(tx, question.id)?, woken)))
                 }
             }
         });
         let (question, woken) = write.await??;
+        fail::point(Point::DecideCommitted);
         for session in woken {
             self.wake(session).await;
         }
@@ -162,9 +167,10 @@ impl Orchestrator {
                     actor: by.name,
                     action: "grant.revoke".to_owned(),
                     object: grant.id.to_string(),
-                    detail: json!({ "tool": grant.tool, "pattern": grant.pattern, "via": by.via }),
+                    detail: json!({ "tool": grant.tool, "pattern": grant.pattern, "via": by.via,
+                                    "user_id": by.user }),
                 };
-                audit::append(tx, &entry)?;
+                audit::append_from(tx, &entry, &by.from)?;
             }
             Ok(gone)
         });
@@ -215,6 +221,8 @@ fn rule(
         note: reason.filter(|text| !text.is_empty()).map(str::to_owned),
         by: by.name.clone(),
         via: by.via.clone(),
+        from: by.from.from.clone(),
+        user: Some(by.user),
     };
     Ok((question, ruling))
 }
@@ -257,11 +265,17 @@ fn give(
         used_at: None,
     };
     grants::insert(tx, &grant)?;
-    let mut made = entry("grant.make", question, (&ruling.by, &ruling.via), now);
+    let mut made = entry(
+        "grant.make",
+        question,
+        (&ruling.by, &ruling.via, ruling.user),
+        now,
+    );
     made.object = grant.id.to_string();
     made.detail = json!({ "tool": grant.tool, "pattern": pattern, "session_id": session,
-                          "expires_at": until, "gated": grant.gated, "via": ruling.via });
-    audit::append_from(tx, &made, &Origin::from(ruling.via.as_str()))?;
+                          "expires_at": until, "gated": grant.gated, "via": ruling.via,
+                          "user_id": ruling.user });
+    audit::append_from(tx, &made, &Origin::from(ruling.from.as_str()))?;
     let mut woken = Vec::new();
     for other in approvals::alike(tx, question)? {
         let here = session.is_none_or(|session| session == other.session_id);
@@ -283,14 +297,20 @@ pub(super) fn settle(
     if !approvals::settle(tx, question.id, ruling, now)? {
         return Ok(false);
     }
+    events::settled(tx, question, ruling, now)?;
+    tell(tx, question, ruling, now).map(|()| true)
+}
+
+/// Notes a ruling and shows it.
+fn tell(tx: &Tx<'_>, question: &Approval, ruling: &Ruling, now: Timestamp) -> Result<()> {
     let action = format!("approval.{}", ruling.state.as_str());
-    let mut settled = entry(&action, question, (&ruling.by, &ruling.via), now);
+    let by = (ruling.by.as_str(), ruling.via.as_str(), ruling.user);
+    let mut settled = entry(&action, question, by, now);
     if let Some(detail) = settled.detail.as_object_mut() {
         detail.insert("decision".to_owned(), json!(ruling.decision));
         detail.insert("note".to_owned(), json!(ruling.note));
     }
-    audit::append_from(tx, &settled, &Origin::from(ruling.via.as_str()))?;
-    events::settled(tx, question, ruling, now)?;
+    audit::append_from(tx, &settled, &Origin::from(ruling.from.as_str()))?;
     let resolved = Body::ApprovalResolved {
         turn_id: question.turn_id,
         call_id: question.call_id.clone(),
@@ -302,27 +322,29 @@ pub(super) fn settle(
         via: ruling.via.clone(),
         at: now,
     };
-    tx.show(question.session_id, resolved)?;
-    Ok(true)
+    tx.show(question.session_id, resolved)
+}
+
+/// Takes back what was allowed and has not begun: it became pointless.
+pub(super) fn void(tx: &Tx<'_>, question: &Approval, note: &str, now: Timestamp) -> Result<()> {
+    if !approvals::void(tx, question.id, note)? {
+        return Ok(());
+    }
+    let ruling = Ruling::by_itself(State::Cancelled, note, "turn");
+    tell(tx, question, &ruling, now)
 }
 
 /// Takes back what a turn still asks.
 pub(super) fn withdraw(tx: &Tx<'_>, turn: TurnId, now: Timestamp) -> Result<()> {
-    let ruling = Ruling {
-        state: State::Cancelled,
-        decision: None,
-        steps: None,
-        note: Some("the turn was stopped".to_owned()),
-        by: "nexflow".to_owned(),
-        via: "turn".to_owned(),
-    };
+    let note = "the turn was stopped";
+    let ruling = Ruling::by_itself(State::Cancelled, note, "turn");
     let all = approvals::of_turn(tx, turn)?;
     for question in &all {
         match question.state {
             State::Pending => drop(settle(tx, question, &ruling, now)?),
             // Allowed and not begun: a turn that was stopped does nothing more.
             State::Approved if question.used_at.is_none() => {
-                approvals::void(tx, question.id, "the turn was stopped")?;
+                void(tx, question, note, now)?;
             }
             _ => {}
         }
@@ -347,7 +369,7 @@ pub(super) fn show_again(tx: &Tx<'_>, turn: &Turn, (step, call): (StepId, &Call)
 pub(super) fn entry(
     action: &str,
     question: &Approval,
-    (by, via): (&str, &str),
+    (by, via, user): (&str, &str, Option<UserId>),
     at: Timestamp,
 ) -> audit::Entry {
     audit::Entry {
@@ -356,7 +378,7 @@ pub(super) fn entry(
         action: action.to_owned(),
         object: question.id.to_string(),
         detail: json!({ "tool": question.tool, "args": question.args, "turn_id": question.turn_id,
-                        "session_id": question.session_id, "via": via }),
+                        "session_id": question.session_id, "via": via, "user_id": user }),
     }
 }
 

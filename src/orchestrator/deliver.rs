@@ -195,6 +195,7 @@ async fn send(
         also_in_reply_to: parcel.also_in_reply_to.clone(),
         user: parcel.external_user.clone(),
         text: parcel.text.clone(),
+        notice: parcel.notice,
     };
     if parcel.unsure {
         match connector.abilities().resend {

@@ -36,14 +36,7 @@ async fn expire(orchestrator: &Orchestrator) -> Result<Duration> {
     let late = parts.store.write(move |tx| {
         let late = approvals::overdue(tx, now)?;
         for question in &late {
-            let ruling = Ruling {
-                state: State::Expired,
-                decision: None,
-                steps: None,
-                note: Some("nobody decided in time".to_owned()),
-                by: "nexflow".to_owned(),
-                via: "clock".to_owned(),
-            };
+            let ruling = Ruling::by_itself(State::Expired, "nobody decided in time", "clock");
             if decide::settle(tx, question, &ruling, now)? {
                 let notice = Body::Notice {
                     turn_id: Some(question.turn_id),

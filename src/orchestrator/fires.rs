@@ -169,6 +169,7 @@ fn say(core: &Core, tx: &Tx<'_>, schedule: &Schedule, now: Timestamp) -> Result<
         unsure: false,
         created_at: now,
         decided_at: None,
+        notice: false,
         finished_at: None,
     };
     outbox::insert(tx, &deliver::parcel(core, parcel, now))?;

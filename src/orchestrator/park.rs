@@ -4,22 +4,25 @@
 use std::collections::HashMap;
 
 use super::{
+    allowed,
     ask::{self, Known, Weighed},
-    closing, plan, reopen, resume,
+    closing, decide, deliver, plan, reopen, resume,
     turn::Claim,
     work::Work,
 };
 use crate::{
+    fail::{self, Point},
     policy::fingerprint,
     store::{
         Result, Tx,
         approvals::{self, Approval, Kind, State},
-        inbox::{self, Waiting},
+        inbox::Waiting,
+        outbox::{self, Parcel},
         parking,
         turns::{self, Step, StepKind, Turn},
     },
     tools::Done,
-    types::{StepId, Timestamp, chat::Call, effect::Provenance, frame::CallStatus},
+    types::{MessageId, StepId, Timestamp, chat::Call, effect::Provenance, frame::CallStatus},
 };
 
 /// Whether a turn goes on.
@@ -33,6 +36,10 @@ pub(super) enum Then {
 /// What the model is told when the skill is not the one that was approved any more.
 const CHANGED: &str = "the skill was changed after it was approved, or may not be used any more";
 
+/// What a receiver is told that does not see the question.
+const WAITS: &str =
+    "The owner has been asked whether this may be done. The answer follows once that is decided.";
+
 /// The newest question of each step.
 type Questions = HashMap<StepId, Approval>;
 
@@ -43,12 +50,15 @@ pub(super) fn claim(
     now: Timestamp,
 ) -> Result<Option<Claim>> {
     let steps = turns::steps(tx, turn.id)?;
-    let interrupted = inbox::interrupting(tx, turn.session)?.is_some();
+    let interrupted = resume::ended_by(tx, &asked)?.is_some();
     if !interrupted && !decided(&questions(tx, &turn)?, &steps) {
         return Ok(None);
     }
     parking::unpark(tx, &mut turn, now)?;
-    resume::take_up(tx, (turn, asked), steps).map(Some)
+    let mut claim = resume::take_up(tx, (turn, asked), steps)?;
+    claim.past = Point::UnparkCommitted;
+    fail::point(Point::UnparkWritten);
+    Ok(Some(claim))
 }
 
 fn questions(tx: &Tx<'_>, turn: &Turn) -> Result<Questions> {
@@ -79,6 +89,10 @@ pub(super) async fn wait(work: &mut Work) -> Result<Then> {
             return Ok(Then::GoOn);
         }
         let Some(questions) = look(work).await? else {
+            // Stopped while that was written: nobody else would take it up.
+            if work.cancel.is_cancelled() {
+                return Ok(Then::GoOn);
+            }
             tracing::info!("the turn waits for a person");
             return Ok(Then::Stop);
         };
@@ -108,6 +122,7 @@ pub(super) async fn wait(work: &mut Work) -> Result<Then> {
 async fn look(work: &Work) -> Result<Option<Questions>> {
     let (turn, steps) = (work.turn.clone(), work.steps.clone());
     let now = work.core.parts.clock.now();
+    let notice = notice(work, now);
     let store = &work.core.parts.store;
     let looked = store.keep(move |tx| {
         let questions = questions(tx, &turn)?;
@@ -115,9 +130,30 @@ async fn look(work: &Work) -> Result<Option<Questions>> {
             return Ok(Some(questions));
         }
         parking::park(tx, turn.id, now)?;
+        if let Some(notice) = &notice
+            && !outbox::told(tx, turn.id)?
+        {
+            outbox::insert(tx, notice)?;
+        }
+        fail::point(Point::ParkWritten);
         Ok(None)
     });
-    looked.await
+    let looked = looked.await?;
+    if looked.is_none() {
+        fail::point(Point::ParkCommitted);
+        work.core.posted.notify_one();
+    }
+    Ok(looked)
+}
+
+/// Tells whoever cannot see the question that the answer waits for it; none for those who can.
+fn notice(work: &Work, now: Timestamp) -> Option<Parcel> {
+    let told = Parcel {
+        notice: true,
+        ..closing::parcel(work, MessageId::new(), WAITS, now)
+    };
+    let told = deliver::parcel(&work.core, told, now);
+    told.finished_at.is_none().then_some(told)
 }
 
 async fn deny(
@@ -131,16 +167,27 @@ async fn deny(
     } else {
         format!("the person said no: {note}")
     };
-    refuse(work, (id, call), &because).await
+    refuse(work, (id, call), &because, None).await
 }
 
-async fn refuse(work: &mut Work, (id, call): (StepId, &Call), because: &str) -> Result<()> {
+/// A call is not made; an approval that it had becomes pointless.
+async fn refuse(
+    work: &mut Work,
+    (id, call): (StepId, &Call),
+    because: &str,
+    voided: Option<&Approval>,
+) -> Result<()> {
     let (turn, given, now) = (work.turn.clone(), call.clone(), work.core.parts.clock.now());
     let text = ask::refusal(because);
-    let told = text.clone();
+    let (told, voided) = (text.clone(), voided.cloned());
     let store = &work.core.parts.store;
     store
-        .keep(move |tx| ask::refuse(tx, &turn, (id, &given), (&told, now)))
+        .keep(move |tx| {
+            if let Some(question) = &voided {
+                decide::void(tx, question, CHANGED, now)?;
+            }
+            ask::refuse(tx, &turn, (id, &given), (&told, now))
+        })
         .await?;
     let done = Done {
         status: CallStatus::Refused,
@@ -162,40 +209,36 @@ async fn approved(
     }
     let tool = work.toolbox.get(&call.tool);
     let Some(hash) = tool.map(|tool| tool.hash()) else {
-        void(work, question).await?;
-        refuse(work, (id, call), CHANGED).await?;
+        refuse(work, (id, call), CHANGED, Some(question)).await?;
         return Ok(false);
     };
     let print = fingerprint::of(&call.tool, &call.args, &hash, work.turn.session);
     if print != question.fingerprint {
-        void(work, question).await?;
-        return anew(work, (id, call)).await;
+        return anew(work, (id, call), question).await;
     }
-    let (question, now) = (question.id, work.core.parts.clock.now());
+    let (question, by) = (question.id, allowed::by(question));
+    let now = work.core.parts.clock.now();
     let store = &work.core.parts.store;
     let taken = store.keep(move |tx| {
         let taken = approvals::take(tx, question, now)?;
         if taken {
             parking::set_waiting(tx, id, false, now)?;
+            parking::set_allowed(tx, id, &by)?;
         }
+        fail::point(Point::TakeWritten);
         Ok(taken)
     });
     if !taken.await? {
-        refuse(work, (id, call), "its approval was used already").await?;
+        refuse(work, (id, call), "its approval was used already", None).await?;
         return Ok(false);
     }
+    fail::point(Point::TakeCommitted);
     work.set_status(id, CallStatus::Running);
     Ok(true)
 }
 
-async fn void(work: &Work, question: &Approval) -> Result<()> {
-    let id = question.id;
-    let store = &work.core.parts.store;
-    store.keep(move |tx| approvals::void(tx, id, CHANGED)).await
-}
-
 /// What was approved has changed: it is weighed as if it were called now. Whether it runs.
-async fn anew(work: &mut Work, (id, call): (StepId, &Call)) -> Result<bool> {
+async fn anew(work: &mut Work, (id, call): (StepId, &Call), old: &Approval) -> Result<bool> {
     let weighed = match Known::now(work).await?.weigh(work, (id, call)).await {
         Weighed::Ask(mut question) => {
             question.reason = format!("{CHANGED}; {}", question.reason);
@@ -204,14 +247,15 @@ async fn anew(work: &mut Work, (id, call): (StepId, &Call)) -> Result<bool> {
         other => other,
     };
     if let Weighed::Refuse(reason) = &weighed {
-        refuse(work, (id, call), reason).await?;
+        refuse(work, (id, call), reason, Some(old)).await?;
         return Ok(false);
     }
-    let runs = matches!(weighed, Weighed::Run(_));
+    let (runs, old) = (matches!(weighed, Weighed::Run(_)), old.clone());
     let (turn, given, now) = (work.turn.clone(), call.clone(), work.core.parts.clock.now());
     let store = &work.core.parts.store;
     store
         .keep(move |tx| {
+            decide::void(tx, &old, CHANGED, now)?;
             parking::set_waiting(tx, id, !runs, now)?;
             ask::settle(tx, &turn, (id, &given, &weighed), now)
         })
@@ -227,16 +271,21 @@ async fn plan_approved(
     (id, call): (StepId, &Call),
     question: &Approval,
 ) -> Result<()> {
-    let (step, now) = (question.id, work.core.parts.clock.now());
+    let done = Done::text(plan::go_on(question));
+    let from = Provenance::of_result(work.toolbox.effects(&call.tool));
+    let (question_id, now) = (question.id, work.core.parts.clock.now());
+    let (turn, told, given) = (work.turn.clone(), done.clone(), call.clone());
     let store = &work.core.parts.store;
     store
         .keep(move |tx| {
-            approvals::take(tx, step, now)?;
-            parking::set_waiting(tx, id, false, now)
+            approvals::take(tx, question_id, now)?;
+            parking::set_provenance(tx, id, from)?;
+            ask::finish(tx, &turn, (id, &given, &told), now)?;
+            fail::point(Point::PlanTakenWritten);
+            Ok(())
         })
         .await?;
-    let done = Done::text(plan::go_on(question));
-    let from = super::toolbox::write(work, (id, call), &done, 0).await?;
+    fail::point(Point::PlanTakenCommitted);
     work.take_result((id, done, from));
     work.planning = plan::approved_tools(question);
     Ok(())
@@ -254,6 +303,7 @@ async fn expired(work: &mut Work) -> Result<()> {
             work,
             (*id, call),
             "nobody decided in time whether it may be done",
+            None,
         )
         .await?;
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
+    allowed,
     ask::{self, Weighed},
     toolbox::Toolbox,
     work::Work,
@@ -29,8 +30,13 @@ pub(super) enum Planning {
     Off,
     /// Nothing is done before a plan is approved.
     Wanted,
-    /// A plan was approved; the tools that it names.
-    Approved(BTreeSet<String>),
+    /// A plan was approved.
+    Approved {
+        /// The tools that it names.
+        tools: BTreeSet<String>,
+        /// Who approved it, for the audit.
+        by: String,
+    },
 }
 
 /// Whether a turn needs a plan, and whether it has one.
@@ -51,7 +57,10 @@ pub(super) async fn of(work: &Work) -> Result<Planning> {
 /// What an approved plan allows.
 pub(super) fn approved_tools(plan: &Approval) -> Planning {
     let tools = chosen(plan).into_iter().filter_map(|(_, step)| step.tool);
-    Planning::Approved(tools.collect())
+    Planning::Approved {
+        tools: tools.collect(),
+        by: allowed::by(plan),
+    }
 }
 
 /// The approved steps, numbered from 1.
@@ -121,7 +130,15 @@ pub(super) fn weigh(work: &Work, (id, call): (StepId, &Call), offline: bool) -> 
 impl Planning {
     /// Whether an approved plan names a tool.
     pub(super) fn names(&self, tool: &str) -> bool {
-        matches!(self, Self::Approved(tools) if tools.contains(tool))
+        self.approved_by(tool).is_some()
+    }
+
+    /// Who approved the plan that names a tool.
+    pub(super) fn approved_by(&self, tool: &str) -> Option<&str> {
+        match self {
+            Self::Approved { tools, by } if tools.contains(tool) => Some(by),
+            _ => None,
+        }
     }
 
     /// What the model is told while a plan is wanted.

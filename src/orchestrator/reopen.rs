@@ -43,10 +43,9 @@ impl Orchestrator {
                 return Ok(Err(DecideError::Settled(text, Box::new(question))));
             }
             ask_in_new_turn(tx, &question, now)?;
-            audit::append(
-                tx,
-                &entry("approval.reopen", &question, (&by.name, &by.via), now),
-            )?;
+            let who = (by.name.as_str(), by.via.as_str(), Some(by.user));
+            let again = entry("approval.reopen", &question, who, now);
+            audit::append_from(tx, &again, &by.from)?;
             Ok(Ok(approvals::get(tx, id)?))
         });
         let question = write.await??.ok_or(DecideError::Unknown)?;

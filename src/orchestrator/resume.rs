@@ -15,7 +15,7 @@ use crate::{
         usage,
     },
     types::{
-        Timestamp,
+        MessageId, Timestamp,
         chat::Call,
         frame::{Body, CallStatus},
     },
@@ -98,7 +98,7 @@ pub(super) fn take_up(
     asked.text = collect::texts(&also, &asked);
     let (_, cost) = usage::of_turn(tx, turn.id)?;
     Ok(Claim {
-        ended_by: inbox::interrupting(tx, turn.session)?,
+        ended_by: ended_by(tx, &asked)?,
         place: place(tx, &asked)?,
         role: flow::role(tx, asked.user)?,
         turn,
@@ -107,7 +107,14 @@ pub(super) fn take_up(
         steps,
         open: None,
         spent: cost.unwrap_or_default(),
+        past: Point::ResumeCommitted,
     })
+}
+
+/// The message that waits and ends the turn of another one, which came before it.
+pub(super) fn ended_by(tx: &Tx<'_>, asked: &inbox::Waiting) -> Result<Option<MessageId>> {
+    let newest = inbox::interrupting(tx, asked.session)?;
+    Ok(newest.filter(|by| *by > asked.id))
 }
 
 fn finished(turn: &Turn, step: &Step, call: &Call) -> Body {

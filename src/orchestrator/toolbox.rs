@@ -113,7 +113,9 @@ impl Toolbox {
         let side_by_side = work.core.parts.live().turns.max_parallel_tools.max(1);
         let runs = stream::iter(calls).map(|(step, call)| async move {
             let began = work.core.parts.clock.now();
-            let done = self.call(work, &call).await;
+            let store = &work.core.parts.store;
+            let allowed = store.read(move |c| parking::allowed_by(c, step)).await?;
+            let done = self.call(work, &call, allowed).await;
             let took = work.core.parts.clock.now().since(began);
             let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             let provenance = write(work, (step, &call), &done, took).await?;
@@ -123,7 +125,7 @@ impl Toolbox {
         results.into_iter().collect()
     }
 
-    async fn call(&self, work: &Work, call: &Call) -> Done {
+    async fn call(&self, work: &Work, call: &Call, allowed: Option<String>) -> Done {
         if work.cancel.is_cancelled() {
             return Done {
                 status: CallStatus::Cancelled,
@@ -149,6 +151,7 @@ impl Toolbox {
             turn: Some(work.turn.id),
             cancel: work.cancel.clone(),
             live: Some(live),
+            allowed,
         };
         let show = show_live(work, call, pieces);
         let ((), done) = tokio::join!(show, tool.call(scope, call.args.clone()));

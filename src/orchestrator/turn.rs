@@ -49,6 +49,8 @@ pub(super) struct Claim {
     pub(super) open: Option<StepId>,
     /// What it cost so far.
     pub(super) spent: Usd,
+    /// The boundary that it is past once it is committed.
+    pub(super) past: Point,
 }
 
 /// Answers what waits in a session next. `false` if nothing does.
@@ -70,17 +72,10 @@ pub(super) async fn next(core: &Arc<Core>, session: SessionId, stop: &Stop) -> R
     let Some(claim) = claim.await? else {
         return Ok(false);
     };
-    fail::point(if claim.turn.attempt == 1 {
-        Point::ClaimCommitted
-    } else {
-        Point::ResumeCommitted
-    });
+    fail::point(claim.past);
     let span = tracing::info_span!("turn", turn_id = %claim.turn.id, message_id = %claim.asked.id);
-    let newest = claim.also.iter().map(|m| m.id).max();
-    busy.claimed(
-        claim.turn.id,
-        newest.max(Some(claim.asked.id)).unwrap_or(claim.asked.id),
-    );
+    // Not what joined it while it ran: that does not protect it from an older message that ends it.
+    busy.claimed(claim.turn.id, claim.asked.id);
     if let Some(by) = claim.ended_by {
         core.running.interrupt(session, by);
     }

@@ -228,6 +228,9 @@ impl Work {
             })
             .await?;
         fail::point(Point::CallsCommitted);
+        if begun.iter().any(ask::Begun::proposes) {
+            fail::point(Point::PlanCommitted);
+        }
         self.core.asked.notify_one();
         self.steps.extend(begun.iter().map(|one| one.step(now)));
         let run = begun.iter().filter(|one| one.runs());

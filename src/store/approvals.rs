@@ -245,6 +245,26 @@ pub struct Ruling {
     pub by: String,
     /// Through which door.
     pub via: String,
+    /// Door and peer, for the audit.
+    pub from: String,
+    /// The account of who decided; none where nobody did.
+    pub user: Option<UserId>,
+}
+
+impl Ruling {
+    /// What became of a question without anybody: what it was, and why.
+    pub fn by_itself(state: State, note: &str, via: &str) -> Self {
+        Self {
+            state,
+            decision: None,
+            steps: None,
+            note: Some(note.to_owned()),
+            by: "nexflow".to_owned(),
+            via: via.to_owned(),
+            from: via.to_owned(),
+            user: None,
+        }
+    }
 }
 
 /// Writes a ruling. `false` if the question was settled already: then nothing was changed.
@@ -277,12 +297,12 @@ pub fn take(tx: &Transaction<'_>, id: ApprovalId, now: Timestamp) -> Result<bool
     Ok(tx.prepare_cached(sql)?.execute(params![id, now])? == 1)
 }
 
-/// Takes an approval back because what it was given for is not what would run.
-pub fn void(tx: &Transaction<'_>, id: ApprovalId, note: &str) -> Result<()> {
-    let sql =
-        "UPDATE approvals SET state = 'cancelled', note = ?2 WHERE id = ?1 AND used_at IS NULL";
-    tx.prepare_cached(sql)?.execute(params![id, note])?;
-    Ok(())
+/// Takes an approval back because what it was given for is not what would run. `false` if it was taken,
+/// or is none.
+pub fn void(tx: &Transaction<'_>, id: ApprovalId, note: &str) -> Result<bool> {
+    let sql = "UPDATE approvals SET state = 'cancelled', note = ?2
+               WHERE id = ?1 AND state = 'approved' AND used_at IS NULL";
+    Ok(tx.prepare_cached(sql)?.execute(params![id, note])? == 1)
 }
 
 /// Notes that an expired question is asked again. `false` if it was already.

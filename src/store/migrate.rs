@@ -40,6 +40,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(4, "0004_turns"),
     migration!(5, "0005_approvals"),
     migration!(6, "0006_money"),
+    migration!(7, "0007_allowed"),
 ];
 
 /// The version that this binary writes.

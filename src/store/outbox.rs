@@ -40,6 +40,8 @@ pub struct Parcel {
     pub decided_at: Option<Timestamp>,
     /// When it was settled.
     pub finished_at: Option<Timestamp>,
+    /// Not an answer: it tells that the answer waits for somebody.
+    pub notice: bool,
 }
 
 fn parcel(row: &Row<'_>) -> rusqlite::Result<Parcel> {
@@ -67,6 +69,7 @@ fn parcel(row: &Row<'_>) -> rusqlite::Result<Parcel> {
         created_at: row.get("created_at")?,
         decided_at: row.get("decided_at")?,
         finished_at: row.get("finished_at")?,
+        notice: row.get("notice")?,
     })
 }
 
@@ -74,8 +77,9 @@ fn parcel(row: &Row<'_>) -> rusqlite::Result<Parcel> {
 /// itself.
 pub fn insert(tx: &Transaction<'_>, parcel: &Parcel) -> Result<()> {
     let sql = "INSERT INTO outbox (id, session_id, turn_id, in_reply_to, connector, account, chat,
-                 external_user, text, state, next_at, created_at, finished_at, also_in_reply_to)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13)";
+                 external_user, text, state, next_at, created_at, finished_at, also_in_reply_to,
+                 notice)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13, ?14)";
     let also = (!parcel.also_in_reply_to.is_empty())
         .then(|| serde_json::to_string(&parcel.also_in_reply_to).unwrap_or_default());
     tx.prepare_cached(sql)?.execute(params![
@@ -91,9 +95,16 @@ pub fn insert(tx: &Transaction<'_>, parcel: &Parcel) -> Result<()> {
         parcel.state,
         parcel.created_at,
         parcel.finished_at,
-        also
+        also,
+        parcel.notice
     ])?;
     Ok(())
+}
+
+/// Whether the receiver of a turn's answer was told that it waits.
+pub fn told(c: &Connection, turn: TurnId) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM outbox WHERE turn_id = ?1 AND notice = 1)";
+    Ok(c.prepare_cached(sql)?.query_row([turn], |row| row.get(0))?)
 }
 
 /// Takes what is due and marks it as being sent.

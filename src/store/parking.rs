@@ -1,6 +1,6 @@
 //! Turns and calls that wait for a person: columns of `turns` and `steps`.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::{Result, turns::Turn};
 use crate::types::{StepId, Timestamp, TurnId, effect::Provenance};
@@ -30,6 +30,22 @@ pub fn set_waiting(tx: &Transaction<'_>, id: StepId, waits: bool, now: Timestamp
                WHERE id = ?1";
     tx.prepare_cached(sql)?.execute(params![id, waits, now])?;
     Ok(())
+}
+
+/// Who allowed a call, for the audit of what it does.
+pub fn set_allowed(tx: &Transaction<'_>, id: StepId, by: &str) -> Result<()> {
+    tx.prepare_cached("UPDATE steps SET allowed_by = ?2 WHERE id = ?1")?
+        .execute(params![id, by])?;
+    Ok(())
+}
+
+/// Who allowed a call; none where nobody had to.
+pub fn allowed_by(c: &Connection, id: StepId) -> Result<Option<String>> {
+    let mut query = c.prepare_cached("SELECT allowed_by FROM steps WHERE id = ?1")?;
+    Ok(query
+        .query_row([id], |row| row.get(0))
+        .optional()?
+        .flatten())
 }
 
 /// Where the result of a tool call came from.

@@ -126,7 +126,11 @@ pub fn workspace(kit: &Kit, session: SessionId) -> PathBuf {
 }
 
 /// Notes what was done on somebody's behalf, and where they asked for it.
-fn note(tx: &Tx<'_>, whose: &Place, entry: Entry) -> crate::store::Result<()> {
+fn note(
+    tx: &Tx<'_>,
+    (whose, allowed): (&Place, Option<String>),
+    entry: Entry,
+) -> crate::store::Result<()> {
     let actor = users::get(tx, whose.user)?.map_or_else(|| whose.user.to_string(), |u| u.name);
     let to = &whose.address;
     let from = [&to.connector, &to.account, &to.chat];
@@ -135,7 +139,10 @@ fn note(tx: &Tx<'_>, whose: &Place, entry: Entry) -> crate::store::Result<()> {
         .map(String::as_str)
         .filter(|p| !p.is_empty())
         .collect();
-    let origin = Origin::from(from.join("/"));
+    let origin = Origin {
+        from: from.join("/"),
+        decided_by: allowed,
+    };
     audit::append_from(tx, &Entry { actor, ..entry }, &origin)
 }
 
@@ -147,6 +154,7 @@ struct Execution {
     place: Place,
     turn: Option<TurnId>,
     began: Timestamp,
+    allowed: Option<String>,
 }
 
 impl Execution {
@@ -159,7 +167,7 @@ impl Execution {
             let detail = json!({ "task": own.id, "turn": own.turn, "session": own.place.session,
                                  "input": input });
             let entry = Entry::new(own.began, "", "skill.run", &own.skill);
-            note(tx, &own.place, entry.with(detail))
+            note(tx, (&own.place, own.allowed.clone()), entry.with(detail))
         });
         write.await
     }
@@ -171,7 +179,7 @@ impl Execution {
             tasks::finish(tx, own.id, &end, now)?;
             let detail = json!({ "task": own.id, "outcome": end.status, "error": end.error });
             let entry = Entry::new(now, "", "skill.ended", &own.skill);
-            note(tx, &own.place, entry.with(detail))?;
+            note(tx, (&own.place, None), entry.with(detail))?;
             let about = About {
                 session: Some(own.place.session),
                 turn: own.turn,
@@ -221,6 +229,7 @@ pub(super) async fn kept(
         place: scope.place.clone(),
         turn: scope.turn,
         began: kit.clock.now(),
+        allowed: scope.allowed.clone(),
     };
     execution.begin(kit, input).await?;
     let result = run.await;

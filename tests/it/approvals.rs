@@ -13,7 +13,7 @@ const LEDGER: &str =
     "#!/bin/bash\necho \"$NEXFLOW_INPUT_WHAT\" >> ledger.txt\necho '{\"done\":true}'\n";
 const LEDGER_HEAD: &str = "permissions: [shell, filesystem]\neffects: [changes_state]\ninput_schema: { type: object, properties: { what: { type: string } } }\n";
 /// Asks about that skill.
-const ASK: &str = "approvals:\n  rules:\n    - { skill: ledger, decision: ask, reason: the ledger is looked at }\n";
+pub const ASK: &str = "approvals:\n  rules:\n    - { skill: ledger, decision: ask, reason: the ledger is looked at }\n";
 
 pub fn call(name: &str, args: Value) -> Act {
     Act::Call(vec![(name.to_owned(), args)])
@@ -41,7 +41,7 @@ pub async fn trust(owner: &Client, name: &str) {
 }
 
 /// A daemon with the ledger, asking about it.
-async fn daemon(model: &Model, more: &str) -> Daemon {
+pub async fn daemon(model: &Model, more: &str) -> Daemon {
     let daemon = Daemon::with(&format!("{}{more}", model.config())).await;
     write_skill(
         daemon.folder.path(),
@@ -53,26 +53,26 @@ async fn daemon(model: &Model, more: &str) -> Daemon {
     daemon
 }
 
-fn ledger(daemon: &Daemon, session: &str) -> String {
+pub fn ledger(daemon: &Daemon, session: &str) -> String {
     let path = format!("data/workspaces/{session}/ledger.txt");
     std::fs::read_to_string(daemon.path(&path)).unwrap_or_default()
 }
 
 /// Sends a message that must lead to a question; the answer of the API.
-async fn asks(daemon: &Daemon, text: &str, session: Option<&str>) -> Value {
+pub async fn asks(daemon: &Daemon, text: &str, session: Option<&str>) -> Value {
     let body = json!({ "message": text, "session_id": session });
     let reply = daemon.owner().post("/api/v1/chat", body).await;
     assert_eq!(reply.status, 202, "{}", reply.body);
     reply.json()
 }
 
-async fn decide(daemon: &Daemon, asked: &Value, decision: Value) -> Value {
+pub async fn decide(daemon: &Daemon, asked: &Value, decision: Value) -> Value {
     let path = format!("/api/v1/approvals/{}", string(&asked["approval"], "id"));
     daemon.owner().post(&path, decision).await.ok()
 }
 
 /// The last message of a session, once its turn is over.
-async fn answer(daemon: &Daemon, session: &str, messages: usize) -> Value {
+pub async fn answer(daemon: &Daemon, session: &str, messages: usize) -> Value {
     let path = format!("/api/v1/sessions/{session}/messages");
     let owner = daemon.owner();
     eventually("the turn ends", || async {

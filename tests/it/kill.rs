@@ -35,6 +35,7 @@ async fn nothing_is_lost_and_nothing_happens_twice() {
     eprintln!("kill harness: NEXFLOW_SEED={seed} NEXFLOW_KILLS={kills}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut world = World::start(seed).await;
+    let _decider = world.decide();
     let senders = world.send_until_stopped(PEOPLE);
     let (began, mut pauses) = (Instant::now(), 0);
     for _ in 0..kills {
@@ -63,6 +64,10 @@ async fn nothing_is_lost_and_nothing_happens_twice() {
         "kill harness: {kills} kills and {pauses} pauses in {killing:.1?} (seed {seed}): {counts}"
     );
     counts.must_be_right();
+    assert!(
+        counts.denied > 0 && counts.decisions > counts.denied,
+        "too little was decided: {counts}"
+    );
     assert!(
         counts.given_up * 2 < counts.accepted,
         "most messages were given up, so little was tested: {counts}"

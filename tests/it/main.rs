@@ -27,6 +27,7 @@ mod flow;
 mod kill;
 mod models;
 mod money;
+mod parked;
 mod peers;
 mod providers;
 mod restart;

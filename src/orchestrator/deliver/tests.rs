@@ -67,6 +67,7 @@ fn parcel(unsure: bool) -> Parcel {
         unsure,
         created_at: Timestamp(0),
         decided_at: None,
+        notice: false,
         finished_at: None,
     }
 }

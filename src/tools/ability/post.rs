@@ -116,6 +116,7 @@ fn write(
         unsure: false,
         created_at: now,
         decided_at: None,
+        notice: false,
         finished_at: (state == "delivered").then_some(now),
     };
     outbox::insert(tx, &parcel)?;

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt,
+    sync::atomic::Ordering,
 };
 
 use serde_json::Value;
@@ -24,6 +25,12 @@ pub struct Counts {
     pub effects: usize,
     /// Calls of which the model was told that their outcome is unknown.
     pub unknown: usize,
+    /// Calls of which the model was told that somebody said no.
+    pub denied: usize,
+    /// Messages whose senders were told that the answer waits.
+    pub noticed: usize,
+    /// Decisions that were confirmed.
+    pub decisions: usize,
     /// What must not be.
     pub wrong: Vec<String>,
     names_open: Vec<String>,
@@ -33,13 +40,16 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} accepted, {} lost, {} given up visibly, {} webhook posts, {} side effects, {} told as unknown, {} wrong",
+            "{} accepted, {} lost, {} given up visibly, {} webhook posts, {} side effects, {} told as unknown, {} decisions, {} denied, {} notices, {} wrong",
             self.accepted,
             self.open,
             self.given_up,
             self.posts,
             self.effects,
             self.unknown,
+            self.decisions,
+            self.denied,
+            self.noticed,
             self.wrong.len()
         )
     }
@@ -89,6 +99,22 @@ impl Counts {
             }
         }
         counts.effects = ledger.values().sum();
+        counts.decisions = world.shared.decisions.load(Ordering::Relaxed);
+        counts.noticed = got.notices.len();
+        for (name, notices) in got.notices.iter().filter(|(_, all)| all.len() > 1) {
+            let told = notices.len();
+            counts
+                .wrong
+                .push(format!("{name} was told {told} times that it waits"));
+        }
+        let allowed = world.shared.allowed.lock().unwrap().clone();
+        for line in ledger.keys() {
+            if line.ends_with("/no") || line.ends_with("/ask") && !allowed.contains(line) {
+                counts
+                    .wrong
+                    .push(format!("{line} was written and nobody had said yes"));
+            }
+        }
         for (line, times) in &ledger {
             if *times > 1 {
                 counts
@@ -166,6 +192,8 @@ impl Counts {
             let said = |outcome: &str| text.contains(&format!("{line}={outcome}"));
             if said("unknown") {
                 self.unknown += 1;
+            } else if line.ends_with("/no") && said("denied") {
+                self.denied += 1;
             } else if !said("done") || written != 1 {
                 self.wrong.push(format!(
                     "{line} was written {written} times, and the answer is: {text}"

@@ -17,8 +17,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 fn arm(world: &mut World, wanted: Option<String>) {
     let variable = |value| ("NEXFLOW_FAILPOINT".to_owned(), value);
+    let plans = wanted
+        .as_ref()
+        .is_some_and(|point| point.starts_with("plan."));
     let armed = wanted.map(variable);
-    world.daemon.environment = armed.into_iter().chain([many_starts()]).collect();
+    let plan = plans.then(|| ("NEXFLOW__APPROVALS__PLAN".to_owned(), "true".to_owned()));
+    world.daemon.environment = armed
+        .into_iter()
+        .chain(plan)
+        .chain([many_starts()])
+        .collect();
 }
 
 fn by_schedule(point: Point) -> bool {
@@ -59,10 +67,13 @@ async fn stands_still(world: &mut World, point: Point) {
 /// A message of each kind on its way through the boundary, and what it takes to get it there.
 async fn through(world: &mut World, (point, n): (Point, usize), pause: bool) {
     let name = format!("w-{n}");
-    let text = format!(
-        "{} {name}",
-        if n.is_multiple_of(2) { "both" } else { "chain" }
-    );
+    let verb = match point.name().split_once('.').unwrap().0 {
+        "park" | "decide" | "unpark" | "take" => "asks",
+        "plan" => "planned",
+        _ if n.is_multiple_of(2) => "both",
+        _ => "chain",
+    };
+    let text = format!("{verb} {name}");
     world.daemon.kill();
     let shared = std::sync::Arc::clone(&world.shared);
     let mut sending = tokio::task::JoinSet::new();
@@ -136,6 +147,7 @@ async fn at_rest(world: &World, name: &str) -> bool {
 async fn each_boundary_can_be_the_last() {
     let mut world = World::start(1).await;
     world.shared.receiver.behave();
+    let _decider = world.decide();
     let began = Instant::now();
     let mut n = 0;
     for point in Point::ALL {
@@ -152,5 +164,6 @@ async fn each_boundary_can_be_the_last() {
         began.elapsed()
     );
     counts.must_be_right();
+    assert!(counts.denied > 0 && counts.noticed > 0, "{counts}");
     assert_eq!(counts.accepted, n);
 }

@@ -41,6 +41,8 @@ pub struct Got {
     pub posts: usize,
     /// By the message that is answered: idempotency keys and texts.
     pub answers: HashMap<String, Vec<(String, String)>>,
+    /// The same of notices, which are no answers.
+    pub notices: HashMap<String, Vec<(String, String)>>,
     /// Keys that failed once on purpose.
     failed: HashSet<String>,
 }
@@ -106,7 +108,13 @@ async fn take(
             return StatusCode::SERVICE_UNAVAILABLE;
         }
         let name = string(&body, "in_reply_to");
-        let answers = got.answers.entry(name).or_default();
+        let notice = body["kind"] == "notice";
+        let kind = if notice {
+            &mut got.notices
+        } else {
+            &mut got.answers
+        };
+        let answers = kind.entry(name).or_default();
         if !answers.iter().any(|(known, _)| *known == key) {
             answers.push((key, string(&body, "text")));
         }

@@ -1,7 +1,10 @@
 //! Senders as real ones are: what was not acknowledged is sent again under the same id, and sometimes
 //! what was.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -28,7 +31,7 @@ fn sign(body: &str) -> String {
 }
 
 fn verb(random: &mut StdRng) -> &'static str {
-    ["say", "both", "chain"][random.random_range(0..3)]
+    ["say", "both", "chain", "asks"][random.random_range(0..4)]
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests make their own clients")]
@@ -66,6 +69,34 @@ pub async fn insist(shared: &Shared, user: &str, name: &str, text: &str) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Decides whatever waits, in time or again after a restart: no to what ends so, yes to all else.
+pub async fn at_the_approvals(shared: Arc<Shared>) {
+    let http = client();
+    loop {
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        let list = format!("{}/api/v1/approvals?state=pending", shared.url());
+        let Ok(answer) = http.get(list).bearer_auth(&shared.token).send().await else {
+            continue;
+        };
+        let Ok(listed) = answer.json::<Value>().await else {
+            continue;
+        };
+        for one in listed["approvals"].as_array().into_iter().flatten() {
+            let line = one["args"]["line"].as_str().unwrap_or_default();
+            let no = line.ends_with("/no");
+            if !no {
+                shared.allowed.lock().unwrap().insert(line.to_owned());
+            }
+            let decision = json!({ "decision": if no { "deny" } else { "once" } });
+            let url = format!("{}/api/v1/approvals/{}", shared.url(), string(one, "id"));
+            let post = http.post(url).bearer_auth(&shared.token).json(&decision);
+            if post.send().await.is_ok_and(|a| a.status().is_success()) {
+                shared.decisions.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! The daemon under fire, with a model that thinks, a skill with side effects and a receiving end.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -39,6 +39,9 @@ pub struct Shared {
     /// Messages that were acknowledged: their name, id and session.
     pub accepted: Mutex<HashMap<String, (String, String)>>,
     pub receiver: Receiver,
+    /// Lines that somebody has said yes to, and how many decisions there were.
+    pub allowed: Mutex<HashSet<String>>,
+    pub decisions: AtomicUsize,
     pub stop: AtomicBool,
 }
 
@@ -75,7 +78,7 @@ impl World {
         let model = Model::start([Act::Think(think)]).await;
         let receiver = Receiver::start(seed).await;
         let config = format!(
-            "{}channels:\n  webhook:\n    endpoints:\n      home: {{ secret: {SECRET}, reply_url: '{}' }}\ndelivery: {{ max_attempts: 1000 }}\nturns: {{ when_busy: queue }}\nlogging: {{ level: warn }}\n",
+            "{}channels:\n  webhook:\n    endpoints:\n      home: {{ secret: {SECRET}, reply_url: '{}' }}\ndelivery: {{ max_attempts: 1000 }}\nturns: {{ when_busy: queue }}\napprovals:\n  rules:\n    - {{ skill: ledger, when: {{ line: '*/ask' }}, decision: ask }}\n    - {{ skill: ledger, when: {{ line: '*/no' }}, decision: ask }}\nlogging: {{ level: warn }}\n",
             model.config(),
             receiver.url,
         );
@@ -107,6 +110,8 @@ impl World {
             token: token.trim().to_owned(),
             accepted: Mutex::default(),
             receiver,
+            allowed: Mutex::default(),
+            decisions: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
         });
         Self {
@@ -134,6 +139,13 @@ impl World {
             tasks.spawn(senders::at_a_page(Arc::clone(&self.shared), n, random));
         }
         tasks
+    }
+
+    /// Somebody who decides what is asked, through another door, until this is dropped.
+    pub fn decide(&self) -> JoinSet<()> {
+        let mut task = JoinSet::new();
+        task.spawn(senders::at_the_approvals(Arc::clone(&self.shared)));
+        task
     }
 
     /// Waits a little for one more answer.
@@ -184,24 +196,42 @@ impl World {
 pub fn lines_of(name: &str, verb: &str) -> Vec<String> {
     match verb {
         "say" => Vec::new(),
+        "asks" => vec![format!("{name}/ask"), format!("{name}/no")],
         _ => vec![format!("{name}/a"), format!("{name}/b")],
     }
 }
 
 /// The model: `say NAME` is answered at once, `both NAME` asks for two calls side by side, `chain
-/// NAME` for one after the other. In the end it tells what its calls came to, as it was told.
+/// NAME` for one after the other, `asks NAME` for two that somebody decides about, `planned NAME` proposes
+/// a plan where one is wanted. In the end it tells what its calls came to, as it was told.
 fn think(request: &Value) -> Act {
     let messages = request["messages"].as_array().unwrap();
-    let asked = messages.iter().rposition(|m| m["role"] == "user").unwrap();
+    let verbs = ["say", "both", "chain", "asks", "planned"];
+    let has_verb = |m: &Value| {
+        let content = &m["content"];
+        let text = content.to_string().replace("\\n", " ");
+        let mut words = text.split(|c: char| !c.is_alphanumeric());
+        words.any(|w| verbs.contains(&w))
+    };
+    // Not what the daemon adds of itself.
+    let asked = messages
+        .iter()
+        .rposition(|m| m["role"] == "user" && has_verb(m))
+        .unwrap();
+    let tools = request["tools"].as_array();
+    let plan = tools.is_some_and(|t| t.len() == 1 && t[0]["function"]["name"] == "propose_plan");
+    if plan {
+        let steps = json!([{ "title": "Write two lines", "tool": "ledger" }]);
+        let call = ("propose_plan".to_owned(), json!({ "steps": steps }));
+        return Act::Call(vec![call]);
+    }
     let content = &messages[asked]["content"];
     let text = content
         .as_str()
         .map_or_else(|| content.to_string(), str::to_owned);
     // The last is meant: what stands before it is what the daemon tells of itself.
     let words: Vec<&str> = text.split_whitespace().collect();
-    let at = words
-        .iter()
-        .rposition(|w| ["say", "both", "chain"].contains(w));
+    let at = words.iter().rposition(|w| verbs.contains(w));
     let Some([verb, name, ..]) = at.and_then(|at| words.get(at..)) else {
         return Act::Say(format!("I do not understand {text}"));
     };
@@ -209,6 +239,9 @@ fn think(request: &Value) -> Act {
     let mut outcomes: Vec<(String, &str)> = Vec::new();
     for message in &messages[asked..] {
         for call in message["tool_calls"].as_array().into_iter().flatten() {
+            if call["function"]["name"] != "ledger" {
+                continue;
+            }
             let id = &call["id"];
             let args: Value =
                 serde_json::from_str(call["function"]["arguments"].as_str().unwrap()).unwrap();
@@ -219,6 +252,8 @@ fn think(request: &Value) -> Act {
                 "done"
             } else if told.contains("not run again") {
                 "unknown"
+            } else if told.contains("the person said no") {
+                "denied"
             } else {
                 "failed"
             };
@@ -228,7 +263,7 @@ fn think(request: &Value) -> Act {
     let call = |line: &String| ("ledger".to_owned(), json!({ "line": line }));
     let wanted = lines_of(name, verb);
     match (verb, outcomes.len()) {
-        ("both", 0) => Act::Call(wanted.iter().map(call).collect()),
+        ("both" | "asks" | "planned", 0) => Act::Call(wanted.iter().map(call).collect()),
         ("chain", n) if n < wanted.len() => Act::Call(vec![call(&wanted[n])]),
         _ => {
             let told: Vec<String> = outcomes.iter().map(|(l, o)| format!("{l}={o}")).collect();
