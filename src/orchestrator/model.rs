@@ -241,7 +241,22 @@ async fn stream(
             break Stop::Length;
         }
     };
-    let about = match &request.model {
+    Ok(whole(
+        work,
+        provider,
+        (said, stop),
+        request.model.as_deref(),
+    ))
+}
+
+/// An answer that has ended, as it is kept: named, with ids that stand for one call, without secrets.
+fn whole(
+    work: &Work,
+    provider: &Arc<dyn Provider>,
+    (mut said, stop): (Said, Stop),
+    model: Option<&str>,
+) -> (Said, About) {
+    let about = match model {
         Some(model) => provider.about_model(model),
         None => provider.about(),
     };
@@ -256,7 +271,7 @@ async fn stream(
         said.text
             .push_str("\n\n*(cut: the provider withheld the rest of this answer)*");
     }
-    Ok((said, about))
+    (said, about)
 }
 
 fn cut(provider: &Arc<dyn Provider>) -> ProviderError {
