@@ -80,8 +80,13 @@ export const messages = (id: string, before: string | null = null) =>
 export const trace = (message: string) => request<Trace>('GET', `/messages/${part(message)}/trace`);
 
 export const usage = (by: UsageBy, days: number) => request<UsageReport>('GET', `/usage${query({ by, days })}`);
-export const estimate = (message: string, session_id: string | null) =>
-  request<Estimate>('POST', '/estimate', { message, ...(session_id ? { session_id } : {}) });
+/** Of pictures only their number matters: their content stays here. */
+export const estimate = (message: string, session_id: string | null, pictures: number) =>
+  request<Estimate>('POST', '/estimate', {
+    message,
+    ...(session_id ? { session_id } : {}),
+    attachments: Array.from({ length: pictures }, (_, n) => ({ name: `${n}`, media_type: 'image/png', data: '' })),
+  });
 
 export const skills = async () => (await request<{ skills: Skill[] }>('GET', '/skills')).skills;
 export const patchSkill = (name: string, change: SkillChange) => request<Skill>('PATCH', `/skills/${part(name)}`, change);

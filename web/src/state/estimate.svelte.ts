@@ -11,16 +11,16 @@ class Estimator {
   #asked = 0;
 
   /** Asks once nothing changes any more; a message that is gone costs nothing. */
-  soon(text: string, session: string | null): void {
+  soon(text: string, session: string | null, pictures: number): void {
     clearTimeout(this.#timer);
     const asked = ++this.#asked;
-    if (text.trim() === '' || text.startsWith('/')) {
+    if ((text.trim() === '' && pictures === 0) || text.startsWith('/')) {
       this.current = null;
       return;
     }
     this.#timer = setTimeout(async () => {
       // It is a courtesy: where it does not come, nobody is bothered.
-      const found = await api.estimate(text, session).catch(() => null);
+      const found = await api.estimate(text, session, pictures).catch(() => null);
       if (asked === this.#asked) this.current = found;
     }, QUIET);
   }
