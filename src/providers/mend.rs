@@ -169,7 +169,7 @@ impl<P: Provider> Provider for Mended<P> {
             tries += 1;
             let notice = self.mend(&model, &mut request, &error);
             let (Some(notice), true) = (notice, tries < TRIES) else {
-                return Err(error);
+                return Err(unknown_model(error));
             };
             tracing::info!(model, %error, "asking again in another way");
             told.push(notice);
@@ -196,6 +196,35 @@ impl<P: Provider> Provider for Mended<P> {
 
     async fn pull(&self, model: &str) -> Result<Pulling, ProviderError> {
         self.inner.pull(model).await
+    }
+}
+
+/// A model that is not there: says where to read which are.
+fn unknown_model(error: ProviderError) -> ProviderError {
+    let gone = [
+        "not exist",
+        "not found",
+        "unknown model",
+        "no such model",
+        "not a valid model",
+    ];
+    match error {
+        ProviderError::Refused { provider, detail } => {
+            let said = detail.to_lowercase();
+            let model = said.contains("model") && !said.contains("models pull");
+            let hint = if model && gone.iter().any(|word| said.contains(word)) {
+                format!(
+                    ". `nexflow models list {provider}` shows which it has; set llm.providers.{provider}.model"
+                )
+            } else {
+                String::new()
+            };
+            ProviderError::Refused {
+                detail: detail + &hint,
+                provider,
+            }
+        }
+        other => other,
     }
 }
 

@@ -203,7 +203,9 @@ impl Ollama {
     fn no_model(&self, what: &str, model: &str) -> ProviderError {
         ProviderError::Refused {
             provider: self.peer.name.clone(),
-            detail: format!("{what}; `ollama pull {model}` installs one"),
+            detail: format!(
+                "{what}; `nexflow models pull {model}` or `ollama pull {model}` installs one"
+            ),
         }
     }
 }

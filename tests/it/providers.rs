@@ -263,3 +263,16 @@ async fn a_check_finds_the_server_and_the_wrong_key() {
         assert_eq!(wrong.unwrap_err().word(), "credentials", "{kind}");
     }
 }
+
+#[tokio::test]
+async fn thoughts_come_apart_from_the_answer_in_every_dialect() {
+    let peer = Peer::start().await;
+    // This peer calls thoughts `reasoning_content` when it speaks Ollama's dialect; Ollama does not.
+    for kind in KINDS.into_iter().filter(|kind| *kind != "ollama") {
+        let provider = peer.provider(kind, KEY);
+        let answer = ask(&*provider, "ponder").await.unwrap();
+        assert_eq!(answer.text, "Forty-two.", "{kind}");
+        let thoughts = answer.reasoning.unwrap_or_default();
+        assert_eq!(thoughts.text, "Let me think about it – ü🦀.", "{kind}");
+    }
+}

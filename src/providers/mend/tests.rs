@@ -156,6 +156,10 @@ async fn a_refusal_that_nothing_mends_is_told() {
         .unwrap();
     assert_eq!(error.word(), "refused");
     assert!(error.to_string().contains("does not exist"), "{error}");
+    assert!(
+        error.to_string().contains("nexflow models list mine"),
+        "{error}"
+    );
 }
 
 fn picture() -> Request {
