@@ -54,6 +54,8 @@ struct Inner {
 struct Held {
     /// As its usage row will be, but for what it took.
     spent: Spent,
+    /// Whether there is a row to settle.
+    reserved: bool,
     price: Price,
     input_tokens: u64,
     asked_at: Instant,
@@ -148,7 +150,7 @@ impl Purse {
 #[derive(Clone)]
 pub(super) struct Charge {
     spent: Spent,
-    /// None was reserved for the built-in provider, which costs nothing.
+    /// None was reserved for what costs nothing: the built-in provider, a model on this machine.
     reserved: bool,
     windows: Vec<Window>,
     currency: Currency,
@@ -215,7 +217,8 @@ impl Work {
         } else {
             said.usage
         };
-        self.charge(held.ended(usage, Ended::Ok), true)
+        let reserved = held.reserved;
+        self.charge(held.ended(usage, Ended::Ok), reserved)
     }
 
     fn unreserved(&self, said: &Said, about: &About) -> Spent {
@@ -238,9 +241,10 @@ impl Work {
         let held = self.purse.take()?;
         let usage = held.by_now();
         let ended = error.map_or(Ended::Cancelled, |_| Ended::Failed);
+        let reserved = held.reserved;
         let mut spent = held.ended(usage, ended);
         spent.error = error.map(str::to_lowercase);
-        Some(self.charge(spent, true))
+        Some(self.charge(spent, reserved))
     }
 }
 
@@ -259,12 +263,16 @@ pub(super) async fn reserve<'a>(
         return Ok(Cow::Borrowed(request));
     }
     let wanted = wanted(work, about, request);
+    if wanted.quote.price.is_free() {
+        // Nothing to reserve, no limit to pass: the answer does not wait for the disk.
+        hold(work, wanted, false);
+        return Ok(Cow::Borrowed(request));
+    }
     let (session, turn, told) = (work.turn.session, work.turn.id, wanted.clone());
     let (parts, live) = (&work.core.parts, work.core.parts.live());
     let (now, currency) = (parts.clock.now(), live.budgets.currency());
-    let free = wanted.quote.price.is_free();
     // Before it is written: whoever gives up while it is, settles it.
-    hold(work, wanted);
+    hold(work, wanted, true);
     let write = parts.store.keep(move |tx| {
         let verdict = reservations::reserve(tx, &told, now)?;
         if let Verdict::Reserved {
@@ -303,7 +311,7 @@ pub(super) async fn reserve<'a>(
         }
     };
     fail::point(Point::MoneyReserved);
-    let limited = !free && max_output_tokens != u64::from(request.max_output_tokens);
+    let limited = max_output_tokens != u64::from(request.max_output_tokens);
     Ok(if limited {
         Cow::Owned(Request {
             max_output_tokens: u32::try_from(max_output_tokens).unwrap_or(u32::MAX),
@@ -336,8 +344,9 @@ fn wanted(work: &Work, about: &About, request: &Request) -> Wanted {
     }
 }
 
-fn hold(work: &Work, wanted: Wanted) {
+fn hold(work: &Work, wanted: Wanted, reserved: bool) {
     let held = Held {
+        reserved,
         price: wanted.quote.price,
         // The margin is for limits; an estimate is to be near.
         input_tokens: wanted.input_tokens * 4 / 5,
@@ -372,9 +381,10 @@ pub(super) async fn failed(work: &Work, error: &ProviderError) {
     } else {
         Usage::default()
     };
+    let reserved = held.reserved;
     let mut spent = held.ended(usage, Ended::Failed);
     spent.error = Some(error.word().to_owned());
-    let charge = work.charge(spent, true);
+    let charge = work.charge(spent, reserved);
     let now = work.core.parts.clock.now();
     let write = work.core.parts.store.keep(move |tx| charge.write(tx, now));
     // The next start settles it on the safe side.

@@ -57,7 +57,9 @@ fn the_owner_goes_first_then_the_provider_then_the_file() {
     };
     let before = knowledge.about("p", "gpt-4o", unknown);
     assert_eq!((before.context_tokens, before.images), (5, true));
-    assert!(before.price.is_some() && before.tools);
+    assert!(before.tools);
+    // A price of the file is told as such, elsewhere.
+    assert!(before.price.is_none() && knowledge.of("gpt-4o").price.is_some());
     let told = Facts {
         context_tokens: Some(7),
         images: Some(false),
