@@ -47,6 +47,7 @@ enum Wrong {
     Tools,
     Images,
     Schema,
+    Thoughts,
     Length,
     Other,
 }
@@ -101,6 +102,15 @@ impl<P: Provider> Mended<P> {
                 first.then(String::new)
             }),
             Wrong::Schema => self.learnt(model, |learnt| soften(learnt, request, detail)),
+            // A key or a server that changed cannot read what it signed before.
+            Wrong::Thoughts => {
+                for message in &mut request.to_mut().messages {
+                    if let Message::Assistant { reasoning, .. } = message {
+                        *reasoning = None;
+                    }
+                }
+                Some(String::new())
+            }
             Wrong::Length => {
                 let shorter = shorter(request)?;
                 *request = Cow::Owned(shorter);
@@ -269,13 +279,36 @@ const BAD_SCHEMA: &[&str] = &[
     "parameters",
 ];
 
+/// What they say when they do not take back what was thought before.
+const BAD_THOUGHTS: &[&str] = &[
+    "reasoning",
+    "thinking",
+    "signature",
+    "encrypted_content",
+    "encrypted content",
+];
+
 fn wrong(error: &ProviderError, request: &Request) -> Wrong {
     let detail = error.detail().to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| detail.contains(word));
     let images =
         |message: &Message| matches!(message, Message::User { images, .. } if !images.is_empty());
+    let thoughts = |message: &Message| {
+        matches!(
+            message,
+            Message::Assistant {
+                reasoning: Some(_),
+                ..
+            }
+        )
+    };
     match error {
         ProviderError::TooLong { .. } => Wrong::Length,
+        ProviderError::Refused { .. }
+            if request.messages.iter().any(thoughts) && says(BAD_THOUGHTS) =>
+        {
+            Wrong::Thoughts
+        }
         // Some servers call it an error of their own.
         ProviderError::Refused { .. } | ProviderError::Down { .. }
             if !request.tools.is_empty() && says(NO_TOOLS) =>
