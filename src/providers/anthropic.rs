@@ -49,7 +49,10 @@ pub(super) struct Config {
 
 /// How a model is asked to think.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "thinking: `adaptive`, or a number of tokens such as 4000"
+)]
 pub(super) enum Thinking {
     /// So many tokens at most.
     Tokens(u32),

@@ -13,7 +13,7 @@ pub(super) use fake::{Fake, Reply, chunked};
 use super::Request;
 use crate::types::{
     Attachment,
-    chat::{Call, Message, ToolSpec},
+    chat::{Call, Message, Reasoning, ToolSpec},
 };
 
 /// Any list of messages: valid, broken, empty.
@@ -51,16 +51,19 @@ pub(super) fn messages() -> impl Strategy<Value = Vec<Message>> {
         });
     let call =
         (id.clone(), tool.clone(), args).prop_map(|(id, tool, args)| Call { id, tool, args });
+    let foreign = foreign_thoughts();
     let message = prop_oneof![
         (text.clone(), prop::collection::vec(image, 0..2))
             .prop_map(|(text, images)| Message::User { text, images }),
-        (text.clone(), prop::collection::vec(call, 0..4)).prop_map(|(text, calls)| {
-            Message::Assistant {
-                text,
-                calls,
-                reasoning: None,
+        (text.clone(), prop::collection::vec(call, 0..4), foreign).prop_map(
+            |(text, calls, reasoning)| {
+                Message::Assistant {
+                    text,
+                    calls,
+                    reasoning,
+                }
             }
-        }),
+        ),
         (id, tool, text, any::<bool>()).prop_map(|(call, tool, text, failed)| Message::Result {
             call,
             tool,
@@ -69,6 +72,18 @@ pub(super) fn messages() -> impl Strategy<Value = Vec<Message>> {
         }),
     ];
     prop::collection::vec(message, 0..14)
+}
+
+/// Thoughts of another model: no dialect may hand them on.
+fn foreign_thoughts() -> impl Strategy<Value = Option<Reasoning>> {
+    prop::option::of(Just(Reasoning {
+        by: "other/model".to_owned(),
+        text: "hm".to_owned(),
+        kept: vec![
+            json!({ "type": "thinking", "reasoning_content": "hm", "at": 0 }),
+            json!("hm"),
+        ],
+    }))
 }
 
 /// Whether every API would take a request.

@@ -3,6 +3,8 @@
 //! Stands around every provider. What was refused once is remembered and not tried again; the person is
 //! told what was left out.
 
+mod wrong;
+
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
@@ -13,6 +15,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Map, Value, json};
 
+use self::wrong::{Wrong, unknown_model, wrong};
 use super::{About, Answer, Provider, ProviderError, Pulling, Request, conversation, textual};
 use crate::types::{
     chat::{Delta, Message, ToolSpec},
@@ -40,15 +43,6 @@ struct Learnt {
     plain: HashSet<String>,
     /// Tools that are left out.
     dropped: HashSet<String>,
-}
-
-/// What is wrong with a request, by what was said about it.
-enum Wrong {
-    Tools,
-    Images,
-    Schema,
-    Length,
-    Other,
 }
 
 impl<P: Provider> Mended<P> {
@@ -101,6 +95,15 @@ impl<P: Provider> Mended<P> {
                 first.then(String::new)
             }),
             Wrong::Schema => self.learnt(model, |learnt| soften(learnt, request, detail)),
+            // A key or a server that changed cannot read what it signed before.
+            Wrong::Thoughts => {
+                for message in &mut request.to_mut().messages {
+                    if let Message::Assistant { reasoning, .. } = message {
+                        *reasoning = None;
+                    }
+                }
+                Some(String::new())
+            }
             Wrong::Length => {
                 let shorter = shorter(request)?;
                 *request = Cow::Owned(shorter);
@@ -196,101 +199,6 @@ impl<P: Provider> Provider for Mended<P> {
 
     async fn pull(&self, model: &str) -> Result<Pulling, ProviderError> {
         self.inner.pull(model).await
-    }
-}
-
-/// A model that is not there: says where to read which are.
-fn unknown_model(error: ProviderError) -> ProviderError {
-    let gone = [
-        "not exist",
-        "not found",
-        "unknown model",
-        "no such model",
-        "not a valid model",
-    ];
-    match error {
-        ProviderError::Refused { provider, detail } => {
-            let said = detail.to_lowercase();
-            let model = said.contains("model") && !said.contains("models pull");
-            let hint = if model && gone.iter().any(|word| said.contains(word)) {
-                format!(
-                    ". `nexflow models list {provider}` shows which it has; set llm.providers.{provider}.model"
-                )
-            } else {
-                String::new()
-            };
-            ProviderError::Refused {
-                detail: detail + &hint,
-                provider,
-            }
-        }
-        other => other,
-    }
-}
-
-/// What servers say when a model has no tools.
-const NO_TOOLS: &[&str] = &[
-    "does not support tool",
-    "doesn't support tool",
-    "not support tool use",
-    "support tool use",
-    "tools are not supported",
-    "tool use is not supported",
-    "tool calling is not supported",
-    "tool calls are not supported",
-    "does not support function",
-    "function calling is not enabled",
-    "function calling is not supported",
-    "functions are not supported",
-    "enable-auto-tool-choice",
-    "tools param requires",
-];
-
-/// What they say when it sees no images.
-const NO_IMAGES: &[&str] = &[
-    "does not support image",
-    "doesn't support image",
-    "support image input",
-    "image input is not",
-    "images are not supported",
-    "image_url is only supported",
-    "not a multimodal model",
-    "does not support vision",
-    "mmproj",
-];
-
-/// What they say when they do not take a schema.
-const BAD_SCHEMA: &[&str] = &[
-    "schema",
-    "function_declarations",
-    "invalid_function_parameters",
-    "tools.",
-    "tools[",
-    "parameters",
-];
-
-fn wrong(error: &ProviderError, request: &Request) -> Wrong {
-    let detail = error.detail().to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| detail.contains(word));
-    let images =
-        |message: &Message| matches!(message, Message::User { images, .. } if !images.is_empty());
-    match error {
-        ProviderError::TooLong { .. } => Wrong::Length,
-        // Some servers call it an error of their own.
-        ProviderError::Refused { .. } | ProviderError::Down { .. }
-            if !request.tools.is_empty() && says(NO_TOOLS) =>
-        {
-            Wrong::Tools
-        }
-        ProviderError::Refused { .. } | ProviderError::Down { .. }
-            if request.messages.iter().any(images) && says(NO_IMAGES) =>
-        {
-            Wrong::Images
-        }
-        ProviderError::Refused { .. } if !request.tools.is_empty() && says(BAD_SCHEMA) => {
-            Wrong::Schema
-        }
-        _ => Wrong::Other,
     }
 }
 

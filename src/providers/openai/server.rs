@@ -36,6 +36,13 @@ pub(in crate::providers) struct Common {
     timeouts: Timeouts,
 }
 
+impl Common {
+    /// The model that is configured.
+    pub(in crate::providers) fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+}
+
 /// What differs between those who run one.
 #[derive(Debug)]
 pub(in crate::providers) struct Vendor {
