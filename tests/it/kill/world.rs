@@ -79,7 +79,11 @@ impl World {
         let receiver = Receiver::start(seed).await;
         let config = format!(
             "{}channels:\n  webhook:\n    endpoints:\n      home: {{ secret: {SECRET}, reply_url: '{}' }}\ndelivery: {{ max_attempts: 1000 }}\nturns: {{ when_busy: queue }}\napprovals:\n  rules:\n    - {{ skill: ledger, when: {{ line: '*/ask' }}, decision: ask }}\n    - {{ skill: ledger, when: {{ line: '*/no' }}, decision: ask }}\nlogging: {{ level: warn }}\n",
-            model.config(),
+            // It costs something, so that what calls may cost is reserved.
+            model.config().replace(
+                "model: scripted,",
+                "model: scripted, price: { input_per_mtok: 1, output_per_mtok: 2 },"
+            ),
             receiver.url,
         );
         let mut daemon = Daemon::with(&config).await;
@@ -188,6 +192,11 @@ impl World {
         // What comes twice, comes soon.
         tokio::time::sleep(Duration::from_millis(500)).await;
         last = Counts::of(self).await;
+        let usage = self.daemon.owner().get("/api/v1/usage?by=model").await.ok();
+        assert_eq!(
+            usage["running"]["calls"], 0,
+            "money stays reserved: {usage}"
+        );
         last
     }
 }
