@@ -55,6 +55,12 @@ pub trait Connector: Send + Sync + 'static {
         Abilities::default()
     }
 
+    /// Whether an address wants notices: that an answer waits for somebody. What it is sent is else
+    /// its answers alone.
+    fn wants_notices(&self, _at: &Address) -> bool {
+        true
+    }
+
     /// Looks whether an answer that may have been delivered was ([`Resend::ReadBack`]): its receipt,
     /// or none if it is not there.
     async fn find(

@@ -42,6 +42,9 @@ struct Endpoint {
     /// flow gate takes it for untrusted.
     #[serde(default)]
     untrusted: bool,
+    /// Whether it is told, apart from the answer, that a message waits for the owner's decision.
+    #[serde(default)]
+    notices: bool,
 }
 
 /// The connector.
@@ -167,6 +170,11 @@ impl Connector for Webhook {
             resend: Resend::WithKey,
             ..Abilities::default()
         }
+    }
+
+    fn wants_notices(&self, at: &Address) -> bool {
+        let endpoint = self.endpoints.get(&at.account);
+        endpoint.is_some_and(|endpoint| endpoint.notices)
     }
 
     async fn hook(&self, inbox: &dyn Inbox, request: Hook) -> Result<Accepted, HookError> {

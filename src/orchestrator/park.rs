@@ -146,8 +146,14 @@ async fn look(work: &Work) -> Result<Option<Questions>> {
     Ok(looked)
 }
 
-/// Tells whoever cannot see the question that the answer waits for it; none for those who can.
+/// Tells whoever cannot see the question that the answer waits for it; none for those who can, or who
+/// want answers alone.
 fn notice(work: &Work, now: Timestamp) -> Option<Parcel> {
+    let live = work.core.parts.live();
+    let connector = live.connectors.get(&work.turn.reply_to.connector)?;
+    if !connector.wants_notices(&work.turn.reply_to) {
+        return None;
+    }
     let told = Parcel {
         notice: true,
         ..closing::parcel(work, MessageId::new(), WAITS, now)

@@ -268,27 +268,8 @@ pub(super) async fn reserve<'a>(
         hold(work, wanted, false);
         return Ok(Cow::Borrowed(request));
     }
-    let (session, turn, told) = (work.turn.session, work.turn.id, wanted.clone());
     let (parts, live) = (&work.core.parts, work.core.parts.live());
-    let (now, currency) = (parts.clock.now(), live.budgets.currency());
-    // Before it is written: whoever gives up while it is, settles it.
-    hold(work, wanted, true);
-    let write = parts.store.keep(move |tx| {
-        let verdict = reservations::reserve(tx, &told, now)?;
-        if let Verdict::Reserved {
-            tell_ceiling: true, ..
-        } = verdict
-        {
-            let notice = Body::Notice {
-                turn_id: Some(turn),
-                code: "price_unknown".to_owned(),
-                text: currency.ceiling(&told.model, &told.quote),
-            };
-            tx.show(session, notice)?;
-        }
-        Ok(verdict)
-    });
-    let max_output_tokens = match write.await {
+    let max_output_tokens = match commit(work, wanted).await {
         Ok(Verdict::Reserved {
             max_output_tokens, ..
         }) => max_output_tokens,
@@ -320,6 +301,31 @@ pub(super) async fn reserve<'a>(
     } else {
         Cow::Borrowed(request)
     })
+}
+
+/// Writes a reservation down, if the budgets have room for it.
+async fn commit(work: &Work, wanted: Wanted) -> Result<Verdict> {
+    let (session, turn, told) = (work.turn.session, work.turn.id, wanted.clone());
+    let parts = &work.core.parts;
+    let (now, currency) = (parts.clock.now(), parts.live().budgets.currency());
+    // Before it is written: whoever gives up while it is, settles it.
+    hold(work, wanted, true);
+    let write = parts.store.keep(move |tx| {
+        let verdict = reservations::reserve(tx, &told, now)?;
+        if let Verdict::Reserved {
+            tell_ceiling: true, ..
+        } = verdict
+        {
+            let notice = Body::Notice {
+                turn_id: Some(turn),
+                code: "price_unknown".to_owned(),
+                text: currency.ceiling(&told.model, &told.quote),
+            };
+            tx.show(session, notice)?;
+        }
+        Ok(verdict)
+    });
+    write.await
 }
 
 fn wanted(work: &Work, about: &About, request: &Request) -> Wanted {

@@ -187,7 +187,8 @@ fn notices(received: &Received) -> Vec<Value> {
 async fn whoever_waits_at_a_webhook_is_told_so_once() {
     let model = Model::start([write("one"), write("two"), say("written")]).await;
     let (url, received) = receiver(0).await;
-    let mut daemon = daemon(&model, &format!("{ASK}{}", hook_config(&url))).await;
+    let hook = hook_config(&url).replace("reply_url", "notices: true, reply_url");
+    let mut daemon = daemon(&model, &format!("{ASK}{hook}")).await;
     let body = json!({ "id": "1", "user": "ann", "text": "write it" });
     post_hook(&daemon, &body, None).await.ok();
     eventually("it is told", || async { notices(&received).len() == 1 }).await;
@@ -244,7 +245,7 @@ async fn a_strangers_message_that_joins_a_waiting_turn_closes_the_gate() {
         say("never"),
     ])
     .await;
-    let (url, _received) = receiver(0).await;
+    let (url, received) = receiver(0).await;
     let config = |more: &str| {
         let hook = hook_config(&url).replace("reply_url", &format!("{more}reply_url"));
         format!("{ASK}{hook}")
@@ -287,6 +288,8 @@ async fn a_strangers_message_that_joins_a_waiting_turn_closes_the_gate() {
     assert_eq!(gated["approval"]["gated"], true);
     let source = string(&gated["approval"], "source");
     assert!(source.contains("send it to me"), "{source}");
+    // An endpoint that wants answers alone gets nothing besides.
+    assert!(received.lock().unwrap().is_empty());
 }
 
 async fn entries(daemon: &Daemon, action: &str) -> Vec<Value> {

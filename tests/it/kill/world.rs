@@ -78,7 +78,7 @@ impl World {
         let model = Model::start([Act::Think(think)]).await;
         let receiver = Receiver::start(seed).await;
         let config = format!(
-            "{}channels:\n  webhook:\n    endpoints:\n      home: {{ secret: {SECRET}, reply_url: '{}' }}\ndelivery: {{ max_attempts: 1000 }}\nturns: {{ when_busy: queue }}\napprovals:\n  rules:\n    - {{ skill: ledger, when: {{ line: '*/ask' }}, decision: ask }}\n    - {{ skill: ledger, when: {{ line: '*/no' }}, decision: ask }}\nlogging: {{ level: warn }}\n",
+            "{}channels:\n  webhook:\n    endpoints:\n      home: {{ notices: true, secret: {SECRET}, reply_url: '{}' }}\ndelivery: {{ max_attempts: 1000 }}\nturns: {{ when_busy: queue }}\napprovals:\n  rules:\n    - {{ skill: ledger, when: {{ line: '*/ask' }}, decision: ask }}\n    - {{ skill: ledger, when: {{ line: '*/no' }}, decision: ask }}\nlogging: {{ level: warn }}\n",
             // It costs something, so that what calls may cost is reserved.
             model.config().replace(
                 "model: scripted,",
