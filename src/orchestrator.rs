@@ -1,6 +1,8 @@
 //! The agent: takes messages in, answers them turn by turn, sends the answers out.
 
 mod ask;
+mod cache;
+mod choose;
 mod closing;
 mod collect;
 mod context;
@@ -24,12 +26,17 @@ mod reopen;
 mod resume;
 mod running;
 mod status;
+mod think;
 mod toolbox;
 mod trace;
 mod turn;
 mod work;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use schemars::JsonSchema;
@@ -37,6 +44,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use cache::{Config as CacheConfig, Counts as CacheCounts};
 pub use decide::{Choice, DecideError, Decider, Decision, shown};
 pub use status::Facts;
 pub use trace::{Stage, Trace};
@@ -48,7 +56,7 @@ use crate::{
     providers::Providers,
     store::Store,
     supervisor::Supervisor,
-    tools::Kit,
+    tools::{Kit, Think},
     types::{Clock, SessionId, Span, TurnId, WhenBusy, money::Usd},
 };
 
@@ -150,6 +158,8 @@ pub struct Live {
     pub delivery: Delivery,
     /// What asks before it is done.
     pub approvals: policy::Config,
+    /// Which answers of models are kept.
+    pub cache: CacheConfig,
 }
 
 impl Parts {
@@ -178,6 +188,8 @@ struct Core {
     posted: Arc<Notify>,
     /// Somebody is asked something.
     asked: Notify,
+    /// How often an answer was kept already.
+    cached: cache::Counter,
     /// Why no turn begins, while that is so.
     held: watch::Sender<Option<String>>,
     /// Cancelled when the last turn of a stopping daemon has ended.
@@ -212,9 +224,12 @@ impl Orchestrator {
             gate,
             posted,
             asked: Notify::new(),
+            cached: cache::Counter::default(),
             held: watch::Sender::new(begin.held),
             drained: CancellationToken::new(),
         });
+        let thinking: Weak<dyn Think> = Arc::downgrade(&(Arc::clone(&core) as Arc<dyn Think>));
+        core.parts.kit.mind.wake(thinking);
         let waiting = recover::after_restart(&core).await?;
         let (lanes, wakes) = lanes::channel();
         let orchestrator = Self {
@@ -260,6 +275,11 @@ impl Orchestrator {
     /// How many turns run, and how many wait for a place.
     pub fn load(&self) -> (usize, usize) {
         self.core.gate.counts()
+    }
+
+    /// How often an answer was kept already, and how often it was not.
+    pub fn cache_counts(&self) -> CacheCounts {
+        self.core.cached.counts()
     }
 
     /// Looks at the outbox now: something in it was decided.

@@ -1,8 +1,8 @@
 //! Model providers: one trait, one table of kinds, one file per wire format.
 //!
 //! Owns what a provider is asked and answers ([`Request`], [`Answer`], [`ProviderError`]) and the
-//! table [`KINDS`]. A provider retries nothing (but a connection that never came about) and knows
-//! neither budgets nor sessions: the caller decides what follows from an error.
+//! table [`KINDS`]. A provider retries nothing and knows neither budgets nor sessions: the caller
+//! decides what follows from an error. Who is asked, and who is left alone, is [`router`]'s business.
 
 mod anthropic;
 mod conversation;
@@ -13,7 +13,7 @@ mod openai;
 mod peer;
 mod presets;
 mod prices;
-mod set;
+mod router;
 
 #[cfg(test)]
 pub(crate) mod contract;
@@ -37,7 +37,10 @@ use crate::{
 
 pub use error::ProviderError;
 pub use offline::{Offline, is_certain, is_command, is_stop};
-pub use set::{Condition, Providers, Settings, State};
+pub use router::{
+    Blocked, Choice, Circuit, Class, Condition, Finding, Pass, Probe, Providers, Rules, Settings,
+    State, Tasks, Verdict, Wish,
+};
 
 /// An answer as it comes. [`Delta::Done`] is last, or an error is. Dropping it stops the request.
 pub type Answer = BoxStream<'static, Result<Delta, ProviderError>>;
@@ -55,6 +58,9 @@ pub struct Request {
     pub max_output_tokens: u32,
     /// Another model than the provider's own, for this request alone.
     pub model: Option<String>,
+    /// How freely it may choose its words; none leaves that to the provider, 0 asks for the same answer
+    /// each time.
+    pub temperature: Option<f32>,
 }
 
 /// What is known of a provider without asking it.
@@ -85,6 +91,18 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Whether it answers and takes our key, as cheaply as it can be found out.
     async fn check(&self) -> Result<(), ProviderError>;
+
+    /// Names of the models that it has; none where it does not tell.
+    async fn model_names(&self) -> Result<Vec<String>, ProviderError> {
+        Ok(Vec::new())
+    }
+}
+
+/// The ids of a list of models, as most servers send it: `{"data": [{"id": "..."}]}`.
+fn listed(list: &Value) -> Vec<String> {
+    let models = list.get("data").and_then(Value::as_array);
+    let id = |model: &Value| model.get("id")?.as_str().map(str::to_owned);
+    models.into_iter().flatten().filter_map(id).collect()
 }
 
 /// What one file of this family provides.

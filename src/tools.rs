@@ -12,6 +12,8 @@ pub mod skill;
 
 use std::sync::Arc;
 
+pub use ability::mind::{Answer, Limits, Mind, Think, Thought};
+
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -48,6 +50,8 @@ pub struct Kit {
     pub workspaces: Arc<std::path::PathBuf>,
     /// How messages leave that are no answers.
     pub post: Post,
+    /// How skills ask a model.
+    pub mind: Mind,
 }
 
 /// How messages leave that are no answers: into the session, and through its connector.

@@ -11,7 +11,6 @@ use crate::{
     api,
     config::Problem,
     orchestrator::{self, Live},
-    providers::Condition,
     sandbox::{Mode, Report, Runtime, Sandbox},
     skills::{State, catalog::Catalog, run::Brake},
     supervisor::Supervisor,
@@ -38,18 +37,8 @@ impl api::DaemonStatus for Facts {
         } else {
             live.providers.states()
         };
-        let providers: Vec<Value> = states
-            .into_iter()
-            .map(|state| {
-                let detail = match &state.condition {
-                    Condition::Failing(why) | Condition::Misconfigured(why) => why.clone(),
-                    Condition::Unknown | Condition::Ready => String::new(),
-                };
-                json!({ "name": state.name, "kind": state.kind, "model": state.model,
-                        "state": state.condition.word(), "detail": detail })
-            })
-            .collect();
-        let about = live.providers.pick().await.about();
+        let providers: Vec<Value> = states.iter().map(api::shown_provider).collect();
+        let about = live.providers.pick().await;
         let skills = self.catalog.snapshot();
         let usable = skills.iter().filter(|s| s.state == State::Trusted).count();
         let unusable: Vec<Value> = skills
@@ -90,7 +79,7 @@ impl api::DaemonStatus for Facts {
             "sandbox_weaker": sandbox.weaker,
             "runtimes": runtimes(&sandbox),
             "connectors": connectors,
-            "provider": live.providers.pick().await.about().name,
+            "provider": live.providers.pick().await.name,
             "skills": if self.brake.stopped().is_some() { "stopped" } else { "ok" },
         })
     }
@@ -169,7 +158,7 @@ fn runtimes(report: &Report) -> Value {
 impl orchestrator::Facts for Facts {
     async fn words(&self) -> String {
         let live = self.replaceable.load_full();
-        let about = live.providers.pick().await.about();
+        let about = live.providers.pick().await;
         let sandbox = self.sandbox.report().await;
         let skills = self.catalog.snapshot();
         let usable = skills.iter().filter(|s| s.state == State::Trusted).count();

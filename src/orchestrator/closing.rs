@@ -1,6 +1,8 @@
 //! Ending a turn: one transaction writes the answer, closes turn and message, and puts the answer in
 //! the outbox.
 
+use std::sync::PoisonError;
+
 use serde_json::Value;
 
 use super::{collect, decide, deliver, events, limits::Limit, work::Work};
@@ -168,8 +170,11 @@ fn all_text(work: &Work, last: &str) -> String {
 async fn close(work: &mut Work, answer: Answer) -> Result<()> {
     let now = work.core.parts.clock.now();
     let id = MessageId::new();
-    let parcel = deliver::parcel(&work.core, parcel(work, id, &answer.text, now), now);
+    let mut parcel = deliver::parcel(&work.core, parcel(work, id, &answer.text, now), now);
     let reads_session = parcel.finished_at.is_some();
+    if !reads_session && answer.state == State::Answered {
+        parcel.text.push_str(&who_answered(work));
+    }
     let lost = work.open.take();
     let turn = work.turn.clone();
     let (state, about) = (answer.state, work.about());
@@ -237,6 +242,14 @@ fn stopped_call(work: &Work, step: &turns::Step) -> Option<(StepId, Body)> {
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     };
     Some((step.id, body))
+}
+
+/// Who only gets the answer reads there that another model gave it; observers of the session have
+/// seen the notice.
+fn who_answered(work: &Work) -> String {
+    let note = work.stood_in.lock().unwrap_or_else(PoisonError::into_inner);
+    note.as_ref()
+        .map_or_else(String::new, |note| format!("\n\n*({note})*"))
 }
 
 fn parcel(work: &Work, id: MessageId, text: &str, now: Timestamp) -> Parcel {

@@ -1,16 +1,24 @@
-//! One model call: the chosen provider, streamed; a second try where that helps; the next provider
-//! where it does not.
+//! One model call: streamed as it comes, and told how it ended. Who is called, and who after it, is
+//! [`route`]'s business.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+mod route;
+
+use std::{borrow::Cow, time::Duration};
 
 use futures_util::StreamExt as _;
 use serde_json::Value;
 
+pub(super) use route::{Answered, Bill, Call, End};
+
 use super::{context, work::Work};
 use crate::{
-    providers::{About, Provider, ProviderError, Request, is_certain},
-    store::turns::{Said, StepKind},
+    providers::{About, Choice, ProviderError, Request, Wish},
+    store::{
+        Result, models,
+        turns::{Said, StepKind},
+    },
     types::{
+        Task,
         chat::{Delta, Message, Stop, Usage, estimate_tokens},
         frame::Body,
         secret::mask,
@@ -18,10 +26,12 @@ use crate::{
     },
 };
 
-/// Longer waits are for the next provider, or the person, to fill.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// An answer may not grow beyond this.
 const LONGEST: usize = 2 << 20;
+/// What an answer ends with that ran into its limit.
+pub(super) const CUT: &str = "\n\n*(cut: the answer reached its length limit)*";
+/// Name of the provider of commands.
+const OFFLINE: &str = "offline";
 
 /// What came of asking.
 pub(super) enum Reply {
@@ -32,10 +42,12 @@ pub(super) enum Reply {
     Failed(&'static str, String),
 }
 
-/// Why one try ended.
+/// Why one call ended without an answer.
 enum Broken {
+    /// The person stopped it; what was said by then.
     Stopped(String),
-    Error(ProviderError),
+    /// It failed; whether some of its text was shown.
+    Error { error: ProviderError, heard: bool },
 }
 
 /// The text when nothing came within the turn's time.
@@ -46,47 +58,76 @@ pub(super) fn too_slow(waited: Duration) -> String {
     )
 }
 
-/// Asks the providers in order until one answers.
+/// Who is to be asked in a turn: what the message names, then what the conversation and the person
+/// chose, then what the configuration says for such a turn.
+pub(super) async fn wish(work: &Work) -> Result<Wish> {
+    let task = if work.asked.external_id.starts_with("schedule:") {
+        Task::Agent
+    } else {
+        Task::Chat
+    };
+    if work.by_command() {
+        return Ok(Wish {
+            exact: Some(OFFLINE.to_owned()),
+            ..Wish::of(task)
+        });
+    }
+    let named = work.asked.model.clone();
+    let exact = named.filter(|name| !matches!(name.as_str(), "" | "auto" | "default"));
+    let whose = (work.turn.session, work.asked.user);
+    let store = &work.core.parts.store;
+    Ok(Wish {
+        task,
+        exact,
+        preferred: store.read(move |c| models::chosen(c, whose)).await?,
+    })
+}
+
+/// Asks for the next step of a turn.
 pub(super) async fn ask(work: &Work, request: &Request) -> Reply {
-    let (chain, model) = match choose(work).await {
-        Ok(chosen) => chosen,
-        Err(text) => return Reply::Failed("NO_SUCH_MODEL", text),
+    let Some(id) = work.open else {
+        return Reply::Failed("INTERNAL", "The step was not begun.".to_owned());
     };
-    let request = Request {
-        model,
-        ..request.clone()
+    let call = Call {
+        core: &work.core,
+        wish: &work.wish,
+        bill: Bill {
+            id,
+            purpose: "turn".to_owned(),
+            turn: Some(work.turn.id),
+            session: work.turn.session,
+            user: work.asked.user,
+            channel: work.turn.reply_to.connector.clone(),
+        },
+        cancel: &work.cancel,
+        work: Some(work),
     };
-    let mut last = None;
-    for (n, provider) in chain.iter().enumerate() {
-        // It stands in for a model only where it is certain; else the failure is the answer.
-        if provider.about().offline && last.is_some() && !is_certain(&work.asked.text) {
-            break;
+    match route::answer(&call, request).await {
+        Ok(mut answered) => {
+            distinct_ids(work, &mut answered.said);
+            Reply::Said(answered.said, answered.about)
         }
-        if n > 0 {
-            notice(
-                work,
-                "fallback",
-                &format!("Answering with `{}` instead.", provider.about().name),
-            );
+        Err(End::Stopped(text)) => Reply::Cancelled(text),
+        Err(End::Unknown(text)) => Reply::Failed("NO_SUCH_MODEL", text),
+        Err(End::Failed(Some(error))) => Reply::Failed("PROVIDER", failure(&error)),
+        Err(End::Failed(None)) => {
+            Reply::Failed("PROVIDER", "No model provider is configured.".to_owned())
         }
-        let asked = if provider.about().offline {
-            plain(work, &request)
-        } else {
-            request.clone()
-        };
-        match persist(work, provider, &asked).await {
-            Ok((said, about)) => return Reply::Said(said, about),
-            Err(Broken::Stopped(text)) => return Reply::Cancelled(text),
-            Err(Broken::Error(error)) => {
-                tracing::warn!(provider = provider.about().name, %error, "a model call failed");
-                last = Some(error);
-            }
-        }
+        Err(End::LeftAlone(why)) => Reply::Failed(
+            "PROVIDER",
+            format!(
+                "No model can be asked just now: {why}.\n\nYour message is kept; send it again then. `nexflow provider reset NAME` has one asked at once."
+            ),
+        ),
     }
-    match last {
-        Some(error) => Reply::Failed("PROVIDER", failure(&error)),
-        None => Reply::Failed("PROVIDER", "No model provider is configured.".to_owned()),
-    }
+}
+
+/// Asks on behalf of a skill, which nobody watches.
+pub(super) async fn think(
+    call: &Call<'_>,
+    request: &Request,
+) -> std::result::Result<Answered, End> {
+    route::answer(call, request).await
 }
 
 fn failure(error: &ProviderError) -> String {
@@ -110,77 +151,16 @@ fn plain(work: &Work, request: &Request) -> Request {
     }
 }
 
-/// Providers in order, and the model where the message names one.
-async fn choose(work: &Work) -> Result<(Vec<Arc<dyn Provider>>, Option<String>), String> {
-    let providers = &work.core.parts.live().providers;
-    if work.by_command() {
-        return Ok((vec![providers.offline()], None));
-    }
-    match work.asked.model.as_deref() {
-        None | Some("" | "auto" | "default") => Ok((providers.chain().await, None)),
-        Some(named) => {
-            if let Some(provider) = providers.get(named) {
-                return Ok((vec![provider], None));
-            }
-            let by_prefix = named
-                .split_once('/')
-                .and_then(|(name, model)| Some((providers.get(name)?, model.to_owned())));
-            match by_prefix {
-                Some((provider, model)) => Ok((vec![provider], Some(model))),
-                None => Err(format!(
-                    "There is no provider `{named}`. Name one of llm.providers, or PROVIDER/MODEL."
-                )),
-            }
-        }
-    }
-}
-
-/// One provider, tried twice where the second time may help.
-async fn persist(
-    work: &Work,
-    provider: &Arc<dyn Provider>,
+/// One call of one provider, from its request to the last word of its answer.
+async fn attempt(
+    call: &Call<'_>,
+    choice: &Choice,
     request: &Request,
-) -> Result<(Said, About), Broken> {
-    let providers = &work.core.parts.live().providers;
-    let name = provider.about().name;
-    let mut tried = 0;
-    loop {
-        tried += 1;
-        let error = match stream(work, provider, request).await {
-            Ok(said) => {
-                providers.answered(&name);
-                return Ok(said);
-            }
-            Err(Broken::Error(error)) => error,
-            stopped => return stopped,
-        };
-        providers.failed(&name, &error);
-        let wait = match &error {
-            ProviderError::RateLimited { after, .. } => after.unwrap_or(Duration::from_secs(1)),
-            ProviderError::Down { .. } => Duration::from_millis(300),
-            _ => return Err(Broken::Error(error)),
-        };
-        if tried > 1 || wait > PATIENCE {
-            return Err(Broken::Error(error));
-        }
-        tracing::info!(provider = name, %error, wait_ms = wait.as_millis(), "asking again");
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = work.cancel.cancelled() => return Err(Broken::Stopped(String::new())),
-        }
-        notice(
-            work,
-            "retry",
-            &format!("`{name}` did not finish; asking again."),
-        );
-    }
-}
-
-async fn stream(
-    work: &Work,
-    provider: &Arc<dyn Provider>,
-    request: &Request,
-) -> Result<(Said, About), Broken> {
+) -> std::result::Result<(Said, About), Broken> {
+    let request = Request {
+        model: choice.model.clone(),
+        ..request.clone()
+    };
     let mut said = Said {
         name: String::new(),
         text: String::new(),
@@ -188,24 +168,32 @@ async fn stream(
         usage: Usage::default(),
         first_token_at: None,
     };
+    let broken = |error| Broken::Error {
+        error,
+        heard: false,
+    };
     let mut answer = tokio::select! {
-        answer = provider.complete(request) => answer.map_err(Broken::Error)?,
-        () = work.cancel.cancelled() => return Err(Broken::Stopped(String::new())),
+        answer = choice.provider.complete(&request) => answer.map_err(broken)?,
+        () = call.cancel.cancelled() => return Err(Broken::Stopped(String::new())),
     };
     let stop = loop {
         let delta = tokio::select! {
             delta = answer.next() => delta,
-            () = work.cancel.cancelled() => return Err(Broken::Stopped(said.text)),
+            () = call.cancel.cancelled() => return Err(Broken::Stopped(said.text)),
         };
+        let heard = !said.text.is_empty();
         match delta {
-            Some(Ok(Delta::Text(piece))) => hear(work, &mut said, piece),
-            Some(Ok(Delta::Call(call))) => said.calls.push(call),
+            Some(Ok(Delta::Text(piece))) => hear(call, &mut said, piece),
+            Some(Ok(Delta::Call(asked))) => said.calls.push(asked),
             Some(Ok(Delta::Done { usage, stop })) => {
                 said.usage = usage;
                 break stop;
             }
-            Some(Err(error)) => return Err(Broken::Error(error)),
-            None => return Err(Broken::Error(cut(provider))),
+            Some(Err(error)) => return Err(Broken::Error { error, heard }),
+            None => {
+                let error = cut(choice);
+                return Err(Broken::Error { error, heard });
+            }
         }
         if said.text.len() > LONGEST {
             said.usage = Usage {
@@ -216,31 +204,30 @@ async fn stream(
             break Stop::Length;
         }
     };
-    let mut about = provider.about();
-    if let Some(model) = &request.model {
-        about.model.clone_from(model);
-    }
-    said.name = format!("{}/{}", about.name, about.model);
-    distinct_ids(work, &mut said);
+    said.name = choice.name();
     masked(&mut said);
     if stop == Stop::Length && said.calls.is_empty() {
-        said.text
-            .push_str("\n\n*(cut: the answer reached its length limit)*");
+        said.text.push_str(CUT);
     }
-    Ok((said, about))
+    Ok((said, choice.about()))
 }
 
-fn cut(provider: &Arc<dyn Provider>) -> ProviderError {
+fn cut(choice: &Choice) -> ProviderError {
     ProviderError::Garbled {
-        provider: provider.about().name,
+        provider: choice.about().name,
         detail: "its answer has no end".to_owned(),
     }
 }
 
 /// Shows a piece of text; text after a tool call begins a new paragraph.
-fn hear(work: &Work, said: &mut Said, piece: String) {
-    if said.first_token_at.is_none() {
-        said.first_token_at = Some(work.core.parts.clock.now());
+pub(super) fn hear(call: &Call<'_>, said: &mut Said, piece: String) {
+    let first = said.first_token_at.is_none();
+    if first {
+        said.first_token_at = Some(call.core.parts.clock.now());
+    }
+    said.text.push_str(&piece);
+    let Some(work) = call.work else { return };
+    if first {
         let earlier = work
             .steps
             .iter()
@@ -249,8 +236,16 @@ fn hear(work: &Work, said: &mut Said, piece: String) {
             live(work, "\n\n".to_owned());
         }
     }
-    said.text.push_str(&piece);
     live(work, piece);
+}
+
+/// What was shown of an answer that broke off does not count.
+fn take_back(call: &Call<'_>) {
+    if let Some(work) = call.work {
+        let turn_id = work.turn.id;
+        let bus = &work.core.parts.bus;
+        bus.live(work.turn.session, Body::Reset { turn_id });
+    }
 }
 
 fn live(work: &Work, text: String) {
@@ -299,13 +294,4 @@ fn distinct_ids(work: &Work, said: &mut Said) {
         }
         used.push(call.id.clone());
     }
-}
-
-fn notice(work: &Work, code: &str, text: &str) {
-    let body = Body::Notice {
-        turn_id: Some(work.turn.id),
-        code: code.to_owned(),
-        text: text.to_owned(),
-    };
-    work.core.parts.bus.live(work.turn.session, body);
 }

@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{Core, events, status, work::Work};
+use super::{Core, choose, events, status, work::Work};
 use crate::{
     fail::{self, Point},
     policy::words,
@@ -46,8 +46,9 @@ impl Toolbox {
         let kit = &core.parts.kit;
         let built_in = tools::KINDS.iter().map(|make| make(kit));
         let status: Arc<dyn Tool> = Arc::new(status::Status::new(Arc::clone(&core.parts.facts)));
+        let choose: Arc<dyn Tool> = Arc::new(choose::Choose::new(&core.parts));
         let mut all: BTreeMap<String, Arc<dyn Tool>> = built_in
-            .chain([status])
+            .chain([status, choose])
             .map(|tool| (tool.spec().name, tool))
             .collect();
         for tool in tools::skill::usable(kit) {

@@ -8,7 +8,9 @@ use crate::{
     store::{
         Result,
         approvals::{self, Approval},
-        attempts, inbox, messages, outbox,
+        attempts, inbox, messages,
+        models::{self, ModelCall},
+        outbox,
         turns::{self, Step, StepKind},
         usage,
     },
@@ -18,7 +20,7 @@ use crate::{
 /// One stage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Stage {
-    /// `inbox`, `turn`, `model`, `tool`, `approval`, `answer`, `outbox` or `delivery` (one try).
+    /// `inbox`, `turn`, `model`, `attempt` (a model call that failed), `tool`, `approval`, `answer`, `outbox` or `delivery` (one try).
     pub stage: &'static str,
     /// What it was: a provider and model, a skill, a connector.
     pub name: String,
@@ -82,9 +84,16 @@ pub(super) fn of(c: &Connection, id: MessageId) -> Result<Option<Trace>> {
             duration_ms: turn.finished_at.map(|at| between(turn.started_at, at)),
             detail: json!({ "attempt": turn.attempt, "error": turn.error }),
         });
+        let calls = models::of_turn(c, turn.id)?;
         for done in turns::steps(c, turn.id)? {
             let cost = usage::cost_of_step(c, done.id)?;
-            stages.push(step(done, cost));
+            let kept = |call: &ModelCall| call.call == done.id && call.outcome == "cached";
+            let cached = calls.iter().any(kept);
+            stages.push(step(done, cost, cached));
+        }
+        for call in calls {
+            let cost = usage::cost_of_step(c, call.call)?;
+            stages.extend(other_call(call, cost));
         }
         stages.extend(approvals::of_turn(c, turn.id)?.into_iter().map(question));
         stages.sort_by_key(|stage| stage.at);
@@ -103,7 +112,7 @@ pub(super) fn of(c: &Connection, id: MessageId) -> Result<Option<Trace>> {
     }))
 }
 
-fn step(step: Step, cost: Option<Usd>) -> Stage {
+fn step(step: Step, cost: Option<Usd>, cached: bool) -> Stage {
     let took = step.finished_at.map(|at| between(step.started_at, at));
     let first = step.first_token_at.map(|at| between(step.started_at, at));
     let (stage, name, detail) = match step.kind {
@@ -114,7 +123,8 @@ fn step(step: Step, cost: Option<Usd>) -> Stage {
             (
                 "model",
                 name,
-                json!({ "usage": usage, "cost_usd": cost, "first_token_ms": first, "calls": calls }),
+                json!({ "usage": usage, "cost_usd": cost, "first_token_ms": first, "calls": calls,
+                        "cached": cached }),
             )
         }
         StepKind::Tool { call, output, .. } => {
@@ -135,6 +145,23 @@ fn step(step: Step, cost: Option<Usd>) -> Stage {
         duration_ms: took,
         detail,
     }
+}
+
+/// A model call that no step tells of: one that failed, or what a skill asked.
+fn other_call(call: ModelCall, cost: Option<Usd>) -> Option<Stage> {
+    let failed = !matches!(call.outcome.as_str(), "ok" | "cached");
+    let by_skill = call.purpose != "turn";
+    (failed || by_skill).then(|| Stage {
+        stage: if failed { "attempt" } else { "model" },
+        name: format!("{}/{}", call.provider, call.model),
+        at: call.started_at,
+        duration_ms: Some(between(call.started_at, call.finished_at)),
+        detail: json!({
+            "purpose": call.purpose, "task": call.task, "error": call.error,
+            "cost_usd": cost.filter(|_| !failed), "cached": call.outcome == "cached",
+        }),
+        status: call.outcome,
+    })
 }
 
 /// A question, from when it was asked to when it was settled.

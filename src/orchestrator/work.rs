@@ -1,6 +1,9 @@
 //! A turn in work: what was done so far, what is asked next, and writing each step as it happens.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +18,7 @@ use super::{
 use crate::{
     fail::{self, Point},
     policy::Flow,
-    providers::{About, Request},
+    providers::{About, Request, Wish},
     store::{
         Result,
         approvals::Approval,
@@ -57,6 +60,10 @@ pub(super) struct Work {
     pub(super) open: Option<StepId>,
     /// What it cost so far, where prices are known.
     pub(super) spent: Usd,
+    /// Who is to be asked.
+    pub(super) wish: Wish,
+    /// That another model than the first answered, and why.
+    pub(super) stood_in: Mutex<Option<String>>,
     /// What was said while it ran: each before the step with that ordinal.
     pub(super) joined: Vec<(u32, Message)>,
 }
@@ -164,6 +171,7 @@ impl Work {
             },
             max_output_tokens: self.core.parts.live().turns.max_output_tokens,
             model: None,
+            temperature: None,
         }
     }
 
@@ -202,7 +210,8 @@ impl Work {
             .map(|p| p.of(said.usage));
         Spent {
             step,
-            turn: self.turn.id,
+            purpose: "turn".to_owned(),
+            turn: Some(self.turn.id),
             session: self.turn.session,
             user: self.place.user,
             channel: self.turn.reply_to.connector.clone(),
@@ -302,6 +311,16 @@ impl Work {
         let finished = self.toolbox.run(self, calls).await?;
         for one in finished {
             self.take_result(one);
+        }
+        // What skills asked of a model counts too.
+        if self.core.parts.live().turns.max_cost_usd.is_some() {
+            let turn = self.turn.id;
+            let read = self
+                .core
+                .parts
+                .store
+                .read(move |c| usage::known_cost(c, turn));
+            self.spent = read.await?;
         }
         Ok(())
     }

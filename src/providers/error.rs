@@ -34,6 +34,14 @@ pub enum ProviderError {
         /// What was seen.
         detail: String,
     },
+    /// Nothing answers at its address: ask someone else at once.
+    #[error("{provider} cannot be reached: {detail}")]
+    Unreachable {
+        /// Name of the provider.
+        provider: String,
+        /// What was seen.
+        detail: String,
+    },
     /// The conversation does not fit: make it shorter.
     #[error("the conversation is too long for {provider}: {detail}")]
     TooLong {
@@ -83,6 +91,7 @@ impl ProviderError {
         match self {
             Self::RateLimited { .. } => "rate_limited",
             Self::Down { .. } => "down",
+            Self::Unreachable { .. } => "unreachable",
             Self::TooLong { .. } => "too_long",
             Self::Credentials { .. } => "credentials",
             Self::Refused { .. } => "refused",
@@ -139,6 +148,12 @@ impl ProviderError {
                 detail.push_str(&cause_text);
             }
             source = cause.source();
+        }
+        if error.is_connect() {
+            return Self::Unreachable {
+                provider: provider.to_owned(),
+                detail: presentable(&detail),
+            };
         }
         Self::down(provider, &detail)
     }

@@ -268,6 +268,10 @@ impl Provider for Ollama {
         self.model(wanted).await;
         Ok(())
     }
+
+    async fn model_names(&self) -> Result<Vec<String>, ProviderError> {
+        self.installed().await
+    }
 }
 
 #[cfg(test)]

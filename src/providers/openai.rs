@@ -153,6 +153,11 @@ impl Provider for OpenAi {
             Err(other) => Err(other),
         }
     }
+
+    async fn model_names(&self) -> Result<Vec<String>, ProviderError> {
+        let list = self.peer.get("models", self.headers()?).await?;
+        Ok(super::listed(&list))
+    }
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(3, "0003_audit"),
     migration!(4, "0004_turns"),
     migration!(5, "0005_approvals"),
+    migration!(6, "0006_routing"),
 ];
 
 /// The version that this binary writes.

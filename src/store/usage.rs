@@ -9,10 +9,12 @@ use crate::types::{SessionId, StepId, Timestamp, TurnId, UserId, chat::Usage, mo
 /// One model call.
 #[derive(Debug, Clone)]
 pub struct Spent {
-    /// The step.
+    /// The step, or for what a skill asked an id of its own.
     pub step: StepId,
-    /// Turn.
-    pub turn: TurnId,
+    /// Whose doing: `turn`, or `skill:NAME`.
+    pub purpose: String,
+    /// The turn that caused it; none for a skill that runs outside a turn.
+    pub turn: Option<TurnId>,
     /// Session.
     pub session: SessionId,
     /// Whose message was answered.
@@ -32,8 +34,8 @@ pub struct Spent {
 /// Writes what a call took.
 pub fn insert(tx: &Transaction<'_>, spent: &Spent, now: Timestamp) -> Result<()> {
     let sql = "INSERT INTO usage (id, turn_id, session_id, user_id, channel, provider, model,
-                 input_tokens, cached_tokens, output_tokens, estimated, cost_nanousd, at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+                 input_tokens, cached_tokens, output_tokens, estimated, cost_nanousd, at, purpose)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     tx.prepare_cached(sql)?.execute(params![
         spent.step,
@@ -48,7 +50,8 @@ pub fn insert(tx: &Transaction<'_>, spent: &Spent, now: Timestamp) -> Result<()>
         count(spent.usage.output_tokens),
         spent.usage.estimated,
         spent.cost.map(|c| c.0),
-        now
+        now,
+        spent.purpose,
     ])?;
     Ok(())
 }
@@ -118,6 +121,14 @@ pub fn cost_of_step(c: &Connection, step: StepId) -> Result<Option<Usd>> {
     let mut query = c.prepare_cached(sql)?;
     let found: Option<Option<i64>> = query.query_row([step], |row| row.get(0)).optional()?;
     Ok(found.flatten().map(Usd))
+}
+
+/// What is known that a turn cost so far, what its skills asked included.
+pub fn known_cost(c: &Connection, turn: TurnId) -> Result<Usd> {
+    let sql = "SELECT coalesce(sum(cost_nanousd), 0) FROM usage WHERE turn_id = ?1";
+    Ok(Usd(c
+        .prepare_cached(sql)?
+        .query_row([turn], |row| row.get(0))?))
 }
 
 /// What a turn took and cost; no cost if any of its calls has no known price.

@@ -65,6 +65,13 @@ pub enum Body {
         /// The piece.
         text: String,
     },
+    /// The text since the last tool call, or since the turn began, does not count: the answer broke off
+    /// and is begun again; not kept.
+    #[serde(rename = "text.reset")]
+    Reset {
+        /// The turn.
+        turn_id: TurnId,
+    },
     /// A tool call began.
     #[serde(rename = "tool.started")]
     ToolStarted {
@@ -202,7 +209,10 @@ impl Body {
     /// Whether the frame is written with the change that it tells of. Others are shown to whoever
     /// watches at the time.
     pub fn is_kept(&self) -> bool {
-        !matches!(self, Self::Text { .. } | Self::ToolOutput { .. })
+        !matches!(
+            self,
+            Self::Text { .. } | Self::Reset { .. } | Self::ToolOutput { .. }
+        )
     }
 
     /// The turn it belongs to.
@@ -212,6 +222,7 @@ impl Body {
             Self::Started { turn_id, .. }
             | Self::Joined { turn_id, .. }
             | Self::Text { turn_id, .. }
+            | Self::Reset { turn_id }
             | Self::ToolStarted { turn_id, .. }
             | Self::ToolOutput { turn_id, .. }
             | Self::ToolFinished { turn_id, .. }

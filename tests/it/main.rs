@@ -28,6 +28,7 @@ mod kill;
 mod peers;
 mod providers;
 mod restart;
+mod routing;
 mod sandbox;
 mod skills;
 mod support;

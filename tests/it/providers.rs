@@ -109,6 +109,7 @@ fn request(messages: Vec<Message>) -> Request {
         }],
         max_output_tokens: 500,
         model: None,
+        temperature: None,
     }
 }
 

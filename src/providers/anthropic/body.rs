@@ -41,6 +41,9 @@ pub(super) fn body(request: &Request, model: &str) -> Value {
         last.insert("cache_control".to_owned(), cached());
         body.insert("tools".to_owned(), Value::Array(tools));
     }
+    if let Some(temperature) = request.temperature {
+        body.insert("temperature".to_owned(), json!(temperature));
+    }
     body.insert("messages".to_owned(), messages(parts));
     body.insert("stream".to_owned(), json!(true));
     Value::Object(body)

@@ -36,6 +36,11 @@ export interface TextDelta extends Base {
   turn_id: string;
   text: string;
 }
+/** The text since the last tool call broke off and is begun again. */
+export interface TextReset extends Base {
+  type: 'text.reset';
+  turn_id: string;
+}
 export interface ToolStarted extends Base {
   type: 'tool.started';
   turn_id: string;
@@ -125,6 +130,7 @@ export type Frame =
   | TurnStarted
   | MessageJoined
   | TextDelta
+  | TextReset
   | ToolStarted
   | ToolOutput
   | ToolFinished

@@ -85,7 +85,7 @@ export function reduce(state: SessionState, frame: Frame): SessionState {
   }
   if (frame.seq > 0) {
     if (frame.seq <= state.lastSeq) return state;
-    const kept = frame.type !== 'text.delta' && frame.type !== 'tool.output';
+    const kept = frame.type !== 'text.delta' && frame.type !== 'text.reset' && frame.type !== 'tool.output';
     state = { ...state, lastSeq: frame.seq, lastKept: kept ? frame.seq : state.lastKept };
   }
   if (isSettled(state, frame)) return state;
@@ -98,6 +98,8 @@ export function reduce(state: SessionState, frame: Frame): SessionState {
       return joined(state, frame);
     case 'text.delta':
       return withAnswer(state, frame.turn_id, (answer) => ({ ...answer, parts: appendText(answer.parts, frame.text) }));
+    case 'text.reset':
+      return withAnswer(state, frame.turn_id, (answer) => ({ ...answer, parts: dropText(answer.parts) }));
     case 'tool.started':
       return withAnswer(state, frame.turn_id, (answer) => ({
         ...answer,
@@ -312,6 +314,12 @@ export function newAnswer(turnId: string | null): AnswerEntry {
     usage: null,
     error: null,
   };
+}
+
+/** Without the text since the last tool call: another answer takes its place. */
+function dropText(parts: Part[]): Part[] {
+  const lastTool = parts.findLastIndex((p) => p.type === 'tool');
+  return parts.filter((p, i) => p.type !== 'text' || i < lastTool);
 }
 
 function appendText(parts: Part[], text: string): Part[] {

@@ -198,7 +198,7 @@ class Chat {
     if (frame.type === 'pong') return;
     this.#queue.push(frame);
     // What a person waits for shows at once; streamed text in small batches.
-    if (frame.type === 'text.delta' || frame.type === 'tool.output') this.#flushing ??= setTimeout(() => this.#flush(), FLUSH_MS);
+    if (frame.type === 'text.delta' || frame.type === 'text.reset' || frame.type === 'tool.output') this.#flushing ??= setTimeout(() => this.#flush(), FLUSH_MS);
     else this.#flush();
   }
 

@@ -133,6 +133,7 @@ fn question_with_everything() -> Request {
         tools: vec![tool("a")],
         max_output_tokens: 50,
         model: Some("other".to_owned()),
+        temperature: None,
     }
 }
 
