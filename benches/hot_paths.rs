@@ -3,14 +3,15 @@
 
 use divan::{Bencher, black_box};
 use nexflow::{
-    net::sse::Parser,
+    net::{Http, sse::Parser},
     policy::{self, Case, Flow, Grant, pattern::Pattern},
+    providers::{Providers, Settings, Wish},
     schedule::When,
     skills::manifest,
     store::users::Role,
     types::{
-        Clock, GrantId, Secret, UserId, chat::estimate_tokens, effect::Effects, secret::mask,
-        text::clean,
+        Clock, Entry, GrantId, Secret, SessionId, Task, UserId, chat::estimate_tokens,
+        effect::Effects, secret::mask, text::clean,
     },
 };
 use serde_json::json;
@@ -122,5 +123,45 @@ fn decide_a_call(bencher: Bencher<'_, '_>) {
             planned: false,
         };
         policy::decide(black_box(&config), &case)
+    });
+}
+
+/// Who is asked, and the right to ask: ten providers, a list of five, two of them chosen.
+#[divan::bench]
+fn route_a_request(bencher: Bencher<'_, '_>) {
+    let name = |n: usize| format!("p{n}");
+    let entries = (0..10).map(|n| Entry {
+        name: name(n),
+        kind: "custom".to_owned(),
+        settings: json!({ "base_url": "http://127.0.0.1:1", "api_key": "k", "model": "m" })
+            .as_object()
+            .cloned()
+            .unwrap_or_default(),
+    });
+    let settings = Settings {
+        entries: entries.collect(),
+        tasks: [(Task::Chat, (0..5).map(name).collect())].into(),
+        ollama_url: None,
+        ..Settings::default()
+    };
+    let providers = Providers::new(settings, &Http::new());
+    let wish = Wish {
+        preferred: vec!["p9/large".to_owned(), "p8".to_owned()],
+        ..Wish::of(Task::Chat)
+    };
+    let session = SessionId::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else { return };
+    bencher.bench_local(|| {
+        runtime.block_on(async {
+            let chain = providers.route(black_box(&wish)).await.unwrap_or_default();
+            if let Some(first) = chain.first()
+                && let Ok(pass) = first.enter(session, false).await
+            {
+                pass.answered();
+            }
+        });
     });
 }

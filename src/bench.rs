@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a command that prints a table")]
 
 mod model;
+mod providers;
 mod recovery;
 mod rig;
 mod sandbox;
@@ -21,6 +22,7 @@ pub const NAMES: &[&str] = &[
     "start",
     "latency",
     "throughput",
+    "providers",
     "sandbox",
     "recovery",
     "leftovers",
@@ -52,6 +54,9 @@ pub async fn run(name: Option<&str>) -> anyhow::Result<()> {
     }
     if wanted("throughput") {
         throughput().await?;
+    }
+    if wanted("providers") {
+        providers::run().await?;
     }
     if wanted("sandbox") {
         sandbox::all().await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Daemon,
+    Daemon, eventually,
     model::{Act, Model},
     string,
 };
@@ -254,6 +254,11 @@ async fn a_turn_that_waits_for_its_place_can_be_stopped() {
     second.say("hello", "c1").await;
     let started = second.until("turn.started").await;
     let turn = string(&started, "turn_id");
+    let owner = daemon.owner();
+    eventually("it waits for its place", || async {
+        owner.get("/api/v1/providers").await.ok()["providers"][0]["waiting"] == 1
+    })
+    .await;
     second
         .send(json!({ "type": "cancel", "turn_id": turn }))
         .await;
@@ -335,6 +340,47 @@ async fn a_person_a_conversation_and_a_message_choose_their_model() {
     );
     patch(path, json!({ "model": null })).await.ok();
     assert_eq!(ask(None).await, "a/m");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_tries_each_provider_only_when_it_is_asked_to() {
+    let call = Act::Call(vec![("ping".to_owned(), json!({}))]);
+    let good = Model::start([Act::Say("one two three".to_owned()), call]).await;
+    let missing = json!({ "error": { "message": "The model `m` does not exist", "type": "invalid_request_error" } });
+    let lacks = Model::start([Act::Status(404, missing.to_string())]).await;
+    let config = llm(
+        "  default_provider: good\n",
+        &[
+            section("good", &good.url, ""),
+            section("gone", &nobody().await, ""),
+            section("lacks", &lacks.url, ""),
+        ],
+    );
+    let daemon = Daemon::with(&config).await;
+    daemon.cli(&["doctor"]).await;
+    assert_eq!(
+        good.requests().len(),
+        0,
+        "it costs nothing unless it is asked for"
+    );
+    let told = daemon.cli(&["doctor", "--probe"]).await;
+    assert_eq!(told.status.code(), Some(1), "something needs mending");
+    let told = crate::support::text(&told.stdout);
+    for line in [
+        "good streaming: the answer came in 3 pieces",
+        "good tools: it calls tools",
+        "correct llm.providers.gone.base_url",
+        "lacks auth: it takes our key",
+        "set llm.providers.lacks.model to a model that it has, such as `scripted`",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    assert_eq!(good.requests().len(), 2);
+    let one = daemon
+        .cli_ok(&["provider", "probe", "good", "--json"])
+        .await;
+    let one: Value = serde_json::from_str(&one).unwrap();
+    assert_eq!(one["probes"][0]["usage"]["output_tokens"], 14);
 }
 
 #[tokio::test(flavor = "multi_thread")]
