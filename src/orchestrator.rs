@@ -180,6 +180,8 @@ pub struct Orchestrator {
 struct Core {
     parts: Parts,
     prompts: prompt::Prompts,
+    /// The tools as they last were.
+    built: toolbox::Built,
     /// Turns that run now, and how to stop them.
     running: running::Running,
     /// Limits turns side by side.
@@ -220,6 +222,7 @@ impl Orchestrator {
         let core = Arc::new(Core {
             parts,
             prompts,
+            built: toolbox::Built::default(),
             running: running::Running::default(),
             gate,
             posted,

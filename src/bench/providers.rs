@@ -118,7 +118,8 @@ async fn read(provider: &dyn Provider) -> anyhow::Result<Times> {
 
 fn times(began: Instant, first: Option<Duration>) -> anyhow::Result<Times> {
     let first = first.context("nothing came")?;
-    Ok((first, (began.elapsed() - first) / Model::LONG))
+    let rest = began.elapsed().saturating_sub(first);
+    Ok((first, rest / Model::LONG))
 }
 
 fn median(times: &[Duration]) -> Duration {
