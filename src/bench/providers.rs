@@ -1,7 +1,10 @@
 //! What stands between a model and the agent: each piece of a stream, a provider that is not there, and
 //! many streams at once.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, future::try_join_all};
@@ -37,26 +40,18 @@ pub(super) async fn run() -> anyhow::Result<()> {
 /// Our reader against the library alone, on the same answer.
 async fn pieces() -> anyhow::Result<()> {
     let model = Model::start().await?;
-    let entry = Entry {
-        name: "bench".to_owned(),
-        kind: "custom".to_owned(),
-        settings: serde_json::from_value(
-            json!({ "base_url": model.long(), "api_key": "bench", "model": "bench" }),
-        )?,
-    };
-    let kind = Kind::named("custom").context("no such kind")?;
-    let ours = (kind.build)(&entry, &Http::new()).map_err(anyhow::Error::msg)?;
     let raw = raw_client()?;
     let (mut firsts, mut each) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    let (short, long) = (provider(&model.url)?, provider(&model.long())?);
     for n in 0..=RUNS {
-        let bare = bare(&raw, &model.long()).await?;
-        let read = read(&*ours).await?;
+        let first = (bare(&raw, &model.url).await?, read(&*short).await?);
+        let all = (bare(&raw, &model.long()).await?, read(&*long).await?);
         // The first opens the connections.
         if n > 0 {
-            firsts.0.push(bare.0);
-            firsts.1.push(read.0);
-            each.0.push(bare.1);
-            each.1.push(read.1);
+            firsts.0.push(first.0.0);
+            firsts.1.push(first.1.0);
+            each.0.push(all.0.1);
+            each.1.push(all.1.1);
         }
     }
     let added =
@@ -72,6 +67,17 @@ async fn pieces() -> anyhow::Result<()> {
     Ok(())
 }
 
+fn provider(url: &str) -> anyhow::Result<Arc<dyn Provider>> {
+    let settings = json!({ "base_url": url, "api_key": "bench", "model": "bench" });
+    let entry = Entry {
+        name: "bench".to_owned(),
+        kind: "custom".to_owned(),
+        settings: serde_json::from_value(settings)?,
+    };
+    let kind = Kind::named("custom").context("no such kind")?;
+    (kind.build)(&entry, &Http::new()).map_err(anyhow::Error::msg)
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the library alone is what our reader is measured against"
@@ -80,7 +86,7 @@ fn raw_client() -> anyhow::Result<Client> {
     Ok(Client::builder().no_proxy().build()?)
 }
 
-/// Until the first piece, and for each piece after it.
+/// Until the first piece, and for each piece of all of it.
 type Times = (Duration, Duration);
 
 async fn bare(client: &Client, base: &str) -> anyhow::Result<Times> {
@@ -118,8 +124,7 @@ async fn read(provider: &dyn Provider) -> anyhow::Result<Times> {
 
 fn times(began: Instant, first: Option<Duration>) -> anyhow::Result<Times> {
     let first = first.context("nothing came")?;
-    let rest = began.elapsed().saturating_sub(first);
-    Ok((first, rest / Model::LONG))
+    Ok((first, began.elapsed() / Model::LONG))
 }
 
 fn median(times: &[Duration]) -> Duration {

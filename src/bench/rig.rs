@@ -170,7 +170,7 @@ fn one(model: &str) -> String {
 
 fn configure(folder: &Path, llm: &str, more: &str) -> anyhow::Result<()> {
     let config = format!(
-        "server: {{ port: 0, safe_mode_after: 0 }}\nllm: {llm}\nlogging: {{ level: warn }}\n{more}"
+        "server: {{ port: 0, safe_mode_after: 0 }}\nllm: {llm}\nlogging: {{ level: error }}\n{more}"
     );
     std::fs::write(folder.join("config.yml"), config)?;
     Ok(())
