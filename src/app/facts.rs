@@ -38,6 +38,10 @@ impl api::DaemonStatus for Facts {
             live.providers.states()
         };
         let providers: Vec<Value> = states.iter().map(api::shown_provider).collect();
+        let left_alone = states
+            .iter()
+            .filter(|s| s.circuits.iter().any(|c| c.state != "closed"));
+        let left_alone = left_alone.map(|s| format!("`{}` is left alone for a while, because it failed again and again; `nexflow doctor` says why.", s.name));
         let about = live.providers.pick().await;
         let skills = self.catalog.snapshot();
         let usable = skills.iter().filter(|s| s.state == State::Trusted).count();
@@ -51,6 +55,8 @@ impl api::DaemonStatus for Facts {
         } else {
             self.sandbox.report().await
         };
+        let mut warnings = self.warnings(sandbox.mode);
+        warnings.extend(left_alone);
         json!({
             "provider": { "name": about.name, "model": about.model, "offline": about.offline },
             "providers": providers,
@@ -58,7 +64,7 @@ impl api::DaemonStatus for Facts {
             "connectors": live.connectors.states(),
             "skills": { "total": skills.len(), "available": usable, "unusable": unusable,
                         "stopped": self.brake.stopped() },
-            "warnings": self.warnings(sandbox.mode),
+            "warnings": warnings,
             "config_problems": &**self.problems.load(),
             "data_dir": self.data_dir,
         })

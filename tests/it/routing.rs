@@ -170,6 +170,14 @@ async fn who_fails_again_and_again_is_left_alone_and_asked_after_a_reset() {
         "{doctor}"
     );
 
+    let status = owner.get("/api/v1/status").await.ok();
+    assert!(
+        status["warnings"]
+            .to_string()
+            .contains("`first` is left alone"),
+        "for the page: {status}"
+    );
+
     let answer = daemon.ask("hello").await;
     let told = stages(&daemon, &answer, "attempt").await;
     assert!(told.is_empty(), "nothing was tried in vain: {told:?}");
