@@ -185,8 +185,6 @@ fn routes() -> Router<App> {
         .route("/api/v1/skills/start", post(skills::trust::start))
         .route("/api/v1/skills/{name}/audit", get(skills::trust::report))
         .route("/api/v1/skills/{name}/diff", get(skills::trust::diff))
-        .route("/api/v1/models", get(models::list))
-        .route("/api/v1/models/pull", post(models::pull))
         .route("/api/v1/tasks", get(skills::tasks))
         .route(
             "/api/v1/tasks/{id}",
@@ -227,6 +225,8 @@ fn routes() -> Router<App> {
 /// The same, about models.
 fn model_routes() -> Router<App> {
     Router::new()
+        .route("/api/v1/models", get(models::list))
+        .route("/api/v1/models/pull", post(models::pull))
         .route("/api/v1/providers", get(providers::list))
         .route("/api/v1/providers/{name}/reset", post(providers::reset))
         .route("/api/v1/providers/{name}/probe", post(providers::probe))

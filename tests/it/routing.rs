@@ -41,6 +41,16 @@ pub async fn stages(daemon: &Daemon, answer: &Value, kind: &str) -> Vec<Value> {
     all.into_iter().filter(|s| s["stage"] == kind).collect()
 }
 
+/// The attempts of a message's trace that gave no answer.
+pub async fn failed(daemon: &Daemon, answer: &Value) -> Vec<Value> {
+    let models = stages(daemon, answer, "model").await;
+    let attempts = models.iter().flat_map(|m| {
+        let attempts = &m["detail"]["attempts"];
+        attempts.as_array().unwrap().clone()
+    });
+    attempts.filter(|a| a["status"] == "failed").collect()
+}
+
 const HALF: &str =
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"half an answer\"}}]}\n\n";
 
@@ -110,16 +120,16 @@ async fn however_the_first_fails_the_second_answers_and_the_person_is_told() {
             .iter()
             .find(|f| f["type"] == "message.accepted")
             .unwrap();
-        let attempts = stages(&daemon, accepted, "attempt").await;
+        let attempts = failed(&daemon, accepted).await;
         assert!(!attempts.is_empty(), "{shown}");
         for attempt in &attempts {
             assert_eq!(
-                (&attempt["name"], &attempt["status"]),
-                (&json!("first/m"), &json!(word))
+                (&attempt["provider"], &attempt["model"], &attempt["error"]),
+                (&json!("first"), &json!("m"), &json!(word))
             );
-            assert!(
-                attempt["duration_ms"].as_f64().is_some() && attempt["detail"]["error"].is_string()
-            );
+            let text = string(attempt, "detail");
+            assert!(text.contains("first"), "{shown}: {text}");
+            assert!(string(attempt, "started_at") <= string(attempt, "at"));
         }
         let models = stages(&daemon, accepted, "model").await;
         assert_eq!(
@@ -179,7 +189,7 @@ async fn who_fails_again_and_again_is_left_alone_and_asked_after_a_reset() {
     );
 
     let answer = daemon.ask("hello").await;
-    let told = stages(&daemon, &answer, "attempt").await;
+    let told = failed(&daemon, &answer).await;
     assert!(told.is_empty(), "nothing was tried in vain: {told:?}");
     daemon.cli_ok(&["provider", "reset", "first"]).await;
     daemon.ask("hello").await;

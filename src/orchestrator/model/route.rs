@@ -137,7 +137,7 @@ pub(in crate::orchestrator) async fn answer(
                     left_alone.push(*choice);
                 }
                 Err(Missed::Budget(text)) => {
-                    asking.over = asking.over.or(Some((choice.name(), text)))
+                    asking.over = asking.over.or(Some((choice.name(), text)));
                 }
                 Err(Missed::Failed(error)) => asking.failed = Some((choice.name(), error)),
             }

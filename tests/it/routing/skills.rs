@@ -1,5 +1,7 @@
 //! Skills that ask a model, in the real sandbox.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{llm, section, stages};
@@ -36,6 +38,11 @@ struct World {
 
 impl World {
     async fn new(talks: Vec<Act>, works: Vec<Act>, more: &str) -> Self {
+        Self::with((talks, works), (more, "")).await
+    }
+
+    /// With more in the section `llm`, and besides it.
+    async fn with((talks, works): (Vec<Act>, Vec<Act>), (more, besides): (&str, &str)) -> Self {
         let (talks, works) = (Model::start(talks).await, Model::start(works).await);
         let price = ", price: { input_per_mtok: '10', output_per_mtok: '100' }";
         let config = llm(
@@ -48,6 +55,7 @@ impl World {
             ],
         );
         let config = config
+            + besides
             + "skills: { llm_calls: 3, llm_tokens: 600, secrets: { TOKEN: tok-1234567890-abcdef } }\n";
         Self {
             daemon: Daemon::with(&config).await,
@@ -136,6 +144,64 @@ async fn a_skill_in_bash_asks_the_model_of_its_task_and_its_turn_pays() {
             .any(|l| l["key"] == "works/small" && l["calls"] == 1),
         "{usage}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_skill_asks_is_reserved_and_the_limit_of_its_turn_holds() {
+    let question = json!({ "task": "classify", "prompt": "is it?", "max_output_tokens": 50 });
+    let call = Act::Call(vec![(
+        "asks".to_owned(),
+        json!({ "calls": [question, question] }),
+    )]);
+    // A question may cost a little more than 0.005, and costs 0.0017: there is room for one.
+    let world = World::with(
+        (
+            vec![call, Act::Say("done".to_owned())],
+            vec![Act::Say("yes".to_owned())],
+        ),
+        ("", "budgets: { per_turn: { hard: '0.006' } }\n"),
+    )
+    .await;
+    world.skill("asks", "llm", ("run.py", PYTHON)).await;
+    let answer = world.daemon.ask("ask it").await;
+    assert_eq!(
+        string(&answer, "reply"),
+        "done",
+        "what costs nothing goes on"
+    );
+    assert_eq!(world.works.requests().len(), 1, "the second was not asked");
+    let told = world.talks.requests()[1].to_string();
+    for text in ["yes", "the budget", "0.006", "0.0017"] {
+        assert!(told.contains(text), "{text}: {told}");
+    }
+    assert_eq!(answer["usage"]["cost_usd"], 0.0017, "{answer}");
+    let usage = world.daemon.owner().get("/api/v1/usage").await.ok();
+    assert_eq!(usage["total"]["cost_usd"], 0.0017, "{usage}");
+    assert_eq!(usage["running"]["calls"], 0, "{usage}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stopped_skill_asked_is_charged_and_does_not_stay_reserved() {
+    let question = json!({ "task": "classify", "prompt": "is it?", "max_output_tokens": 50 });
+    let call = Act::Call(vec![("asks".to_owned(), json!({ "calls": [question] }))]);
+    let slow = Act::Slowly("well it may be".to_owned(), Duration::from_millis(700));
+    let world = World::new(vec![call], vec![slow], "").await;
+    world.skill("asks", "llm", ("run.py", PYTHON)).await;
+    let owner = world.daemon.owner();
+    let running = || async { owner.get("/api/v1/usage").await.ok()["running"]["calls"].clone() };
+    let mut page = world.daemon.socket("new", None).await;
+    page.say("ask it", "c1").await;
+    let turn = string(&page.until("tool.started").await, "turn_id");
+    eventually("it is reserved", || async { running().await == 1 }).await;
+    page.send(json!({ "type": "cancel", "turn_id": turn }))
+        .await;
+    page.until("message.completed").await;
+    eventually("it is settled", || async { running().await == 0 }).await;
+    let usage = owner.get("/api/v1/usage?by=model").await.ok();
+    let lines = usage["usage"].as_array().unwrap();
+    let line = lines.iter().find(|l| l["key"] == "works/m").unwrap();
+    assert_eq!((&line["calls"], &line["failed"]), (&json!(1), &json!(1)));
+    assert!(line["cost_usd"].as_f64().unwrap() > 0.0, "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
