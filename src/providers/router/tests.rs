@@ -76,8 +76,11 @@ impl Provider for Scripted {
         }
     }
 
-    fn about_model(&self, _: &str) -> About {
-        self.about()
+    fn about_model(&self, model: &str) -> About {
+        About {
+            model: model.to_owned(),
+            ..self.about()
+        }
     }
 
     async fn models(&self) -> Result<Vec<About>, ProviderError> {
