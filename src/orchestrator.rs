@@ -279,6 +279,11 @@ impl Orchestrator {
         self.core.running.cancel(turn)
     }
 
+    /// Stops a turn that is on disk, now or as soon as it is taken up.
+    pub fn cancel_soon(&self, turn: TurnId) {
+        self.core.running.cancel_soon(turn);
+    }
+
     /// Why no turn begins, while that is so.
     pub fn held(&self) -> Option<String> {
         self.core.held.borrow().clone()

@@ -380,6 +380,11 @@ pub(super) async fn stop(app: &App, caller: &Caller, id: TurnId) -> ApiResult<()
     if app.agent.cancel_parked(id).await? || runs {
         return Ok(());
     }
+    let turn = app.store().read(move |c| turns::get(c, id)).await?;
+    if turn.is_some_and(|turn| turn.state == "running") {
+        app.agent.cancel_soon(id);
+        return Ok(());
+    }
     Err(ApiError::new(
         StatusCode::CONFLICT,
         "NOT_RUNNING",

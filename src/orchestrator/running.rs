@@ -1,7 +1,7 @@
 //! Turns that run now: how they are stopped, by a person or by a newer message.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -9,9 +9,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::types::{MessageId, SessionId, TurnId};
 
+/// Stops that are remembered for turns which are about to be taken up.
+const STOPS: usize = 256;
+
 /// At most one turn a session.
 #[derive(Debug, Default)]
-pub(super) struct Running(Mutex<HashMap<SessionId, Slot>>);
+pub(super) struct Running(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    slots: HashMap<SessionId, Slot>,
+    /// Turns that are on disk and were stopped before they were taken up; the oldest first.
+    stops: VecDeque<TurnId>,
+}
 
 #[derive(Debug, Default)]
 struct Slot {
@@ -20,6 +30,14 @@ struct Slot {
     claimed: Option<(TurnId, MessageId)>,
     /// The newest message that ends what runs.
     interrupt: Option<MessageId>,
+}
+
+impl Inner {
+    fn cancel(&self, turn: TurnId) -> bool {
+        let runs = |slot: &&Slot| slot.claimed.is_some_and(|(id, _)| id == turn);
+        let found = self.slots.values().find(runs);
+        found.inspect(|slot| slot.cancel.cancel()).is_some()
+    }
 }
 
 impl Slot {
@@ -49,7 +67,7 @@ impl Running {
     pub(super) fn begin(&self, session: SessionId) -> Busy<'_> {
         let slot = Slot::default();
         let cancel = slot.cancel.clone();
-        self.lock().insert(session, slot);
+        self.lock().slots.insert(session, slot);
         Busy {
             running: self,
             session,
@@ -59,16 +77,25 @@ impl Running {
 
     /// Stops a turn; `false` if it does not run.
     pub(super) fn cancel(&self, turn: TurnId) -> bool {
-        let slots = self.lock();
-        let found = slots
-            .values()
-            .find(|s| s.claimed.is_some_and(|(id, _)| id == turn));
-        found.inspect(|slot| slot.cancel.cancel()).is_some()
+        self.lock().cancel(turn)
+    }
+
+    /// Stops a turn that is on disk, now or as soon as it is taken up: after a restart it may wait for
+    /// its place, and what tells of its beginning may be faster than its taking up.
+    pub(super) fn cancel_soon(&self, turn: TurnId) {
+        let mut inner = self.lock();
+        if inner.cancel(turn) {
+            return;
+        }
+        if inner.stops.len() >= STOPS {
+            inner.stops.pop_front();
+        }
+        inner.stops.push_back(turn);
     }
 
     /// A message that ends what runs is on disk. A turn that answers it is not ended by it.
     pub(super) fn interrupt(&self, session: SessionId, by: MessageId) {
-        if let Some(slot) = self.lock().get_mut(&session) {
+        if let Some(slot) = self.lock().slots.get_mut(&session) {
             slot.interrupt = slot.interrupt.max(Some(by));
             slot.settle();
         }
@@ -76,10 +103,13 @@ impl Running {
 
     /// Whether the turn of a session was ended by a newer message.
     pub(super) fn superseded(&self, session: SessionId) -> bool {
-        self.lock().get(&session).is_some_and(Slot::superseded)
+        self.lock()
+            .slots
+            .get(&session)
+            .is_some_and(Slot::superseded)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Slot>> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -87,16 +117,22 @@ impl Running {
 impl Busy<'_> {
     /// The turn is written; `newest` is the last message that it answers.
     pub(super) fn claimed(&self, turn: TurnId, newest: MessageId) {
-        if let Some(slot) = self.running.lock().get_mut(&self.session) {
+        let mut inner = self.running.lock();
+        let stopped = inner.stops.contains(&turn);
+        inner.stops.retain(|stop| *stop != turn);
+        if let Some(slot) = inner.slots.get_mut(&self.session) {
             slot.claimed = Some((turn, newest));
             slot.settle();
+            if stopped {
+                slot.cancel.cancel();
+            }
         }
     }
 }
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.running.lock().remove(&self.session);
+        self.running.lock().slots.remove(&self.session);
     }
 }
 
@@ -139,5 +175,25 @@ mod tests {
         assert!(running.cancel(turn) && busy.cancel.is_cancelled());
         drop(busy);
         assert!(!running.cancel(turn));
+    }
+
+    #[test]
+    fn a_stop_that_comes_before_a_turn_is_taken_up_is_kept_for_it_alone() {
+        let running = Running::default();
+        let (turn, other) = (TurnId::new(), TurnId::new());
+        running.cancel_soon(turn);
+        let busy = running.begin(SessionId::new());
+        busy.claimed(other, MessageId::new());
+        assert!(!busy.cancel.is_cancelled());
+        let busy = running.begin(SessionId::new());
+        busy.claimed(turn, MessageId::new());
+        assert!(busy.cancel.is_cancelled());
+        drop(busy);
+        // Once.
+        let again = running.begin(SessionId::new());
+        again.claimed(turn, MessageId::new());
+        assert!(!again.cancel.is_cancelled());
+        running.cancel_soon(turn);
+        assert!(again.cancel.is_cancelled());
     }
 }
