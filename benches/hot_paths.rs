@@ -7,8 +7,9 @@ use divan::{Bencher, black_box};
 use nexflow::{
     budget::Budgets,
     bus::Bus,
-    net::sse::Parser,
+    net::{Http, sse::Parser},
     policy::{self, Case, Flow, Grant, pattern::Pattern},
+    providers::{Providers, Settings, Wish},
     schedule::When,
     skills::manifest,
     store::{
@@ -18,7 +19,7 @@ use nexflow::{
         users::Role,
     },
     types::{
-        AttemptId, Clock, GrantId, Secret, SessionId, TurnId, UserId,
+        AttemptId, Clock, Entry, GrantId, Secret, SessionId, Task, TurnId, UserId,
         chat::{Usage, estimate_tokens},
         effect::Effects,
         money::{Price, PriceSource, Quote, Usd},
@@ -244,7 +245,7 @@ fn bill(user: UserId, n: u32) -> Bill {
     let session = uuid::Uuid::from_u128(u128::from(n % 300));
     Bill {
         step: None,
-        turn: TurnId::new(),
+        turn: Some(TurnId::new()),
         session: SessionId(session),
         user,
         person: user,
@@ -271,5 +272,48 @@ fn spent(id: AttemptId, bill: Bill) -> Spent {
         source: PriceSource::List,
         ended: Ended::Ok,
         error: None,
+        detail: None,
+        task: Some(Task::Chat),
+        started_at: Clock::system().now(),
     }
+}
+
+/// Who is asked, and the right to ask: ten providers, a list of five, two of them chosen.
+#[divan::bench]
+fn route_a_request(bencher: Bencher<'_, '_>) {
+    let name = |n: usize| format!("p{n}");
+    let entries = (0..10).map(|n| Entry {
+        name: name(n),
+        kind: "custom".to_owned(),
+        settings: json!({ "base_url": "http://127.0.0.1:1", "api_key": "k", "model": "m" })
+            .as_object()
+            .cloned()
+            .unwrap_or_default(),
+    });
+    let settings = Settings {
+        entries: entries.collect(),
+        tasks: [(Task::Chat, (0..5).map(name).collect())].into(),
+        ollama_url: None,
+        ..Settings::default()
+    };
+    let providers = Providers::new(settings, &Http::new());
+    let wish = Wish {
+        preferred: vec!["p9/large".to_owned(), "p8".to_owned()],
+        ..Wish::of(Task::Chat)
+    };
+    let session = SessionId::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else { return };
+    bencher.bench_local(|| {
+        runtime.block_on(async {
+            let chain = providers.route(black_box(&wish)).await.unwrap_or_default();
+            if let Some(first) = chain.first()
+                && let Ok(pass) = first.enter(session, false).await
+            {
+                pass.answered();
+            }
+        });
+    });
 }

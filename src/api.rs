@@ -15,6 +15,7 @@ mod memory;
 mod metrics;
 mod models;
 mod outbox;
+mod providers;
 mod schedules;
 mod sessions;
 mod skills;
@@ -40,6 +41,7 @@ pub use access::Door;
 pub use audit::Refusals;
 pub use health::DaemonStatus;
 pub use metrics::Metrics;
+pub use providers::shown as shown_provider;
 
 use crate::{
     logging,
@@ -136,6 +138,7 @@ pub fn router(shared: Arc<Shared>, door: Door) -> Router {
     Router::new()
         .merge(open_routes())
         .merge(routes())
+        .merge(model_routes())
         .fallback(assets::page)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(DefaultBodyLimit::max(limit))
@@ -165,7 +168,9 @@ fn routes() -> Router<App> {
         .route("/api/v1/sessions", get(sessions::list))
         .route(
             "/api/v1/sessions/{id}",
-            get(sessions::show).delete(sessions::remove),
+            get(sessions::show)
+                .delete(sessions::remove)
+                .patch(providers::choose),
         )
         .route("/api/v1/sessions/{id}/messages", get(sessions::messages))
         .route("/api/v1/messages/{id}/trace", get(traces::show))
@@ -180,8 +185,6 @@ fn routes() -> Router<App> {
         .route("/api/v1/skills/start", post(skills::trust::start))
         .route("/api/v1/skills/{name}/audit", get(skills::trust::report))
         .route("/api/v1/skills/{name}/diff", get(skills::trust::diff))
-        .route("/api/v1/models", get(models::list))
-        .route("/api/v1/models/pull", post(models::pull))
         .route("/api/v1/tasks", get(skills::tasks))
         .route(
             "/api/v1/tasks/{id}",
@@ -217,6 +220,20 @@ fn routes() -> Router<App> {
         .route("/api/v1/audit/verify", get(audit::verify))
         .route("/ws/chat/{session}", get(socket::chat))
         .route("/ws/logs", get(logs::watch))
+}
+
+/// The same, about models.
+fn model_routes() -> Router<App> {
+    Router::new()
+        .route("/api/v1/models", get(models::list))
+        .route("/api/v1/models/pull", post(models::pull))
+        .route("/api/v1/providers", get(providers::list))
+        .route("/api/v1/providers/{name}/reset", post(providers::reset))
+        .route("/api/v1/providers/{name}/probe", post(providers::probe))
+        .route(
+            "/api/v1/users/me/preferences",
+            get(providers::preferences).patch(providers::prefer),
+        )
 }
 
 /// A login link for the owner, who is made at the first start.

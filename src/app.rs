@@ -36,7 +36,7 @@ use crate::{
     skills::{self, catalog::Catalog, run::Runner},
     store::{self, Store},
     supervisor::Supervisor,
-    tools::{Kit, Post},
+    tools::{Kit, Limits, Mind, Post},
     types::{Clock, Timestamp},
 };
 
@@ -108,7 +108,7 @@ impl Daemon {
         let store = open(config, &bus, started_at).await?;
         let http = Http::new();
         let (sandbox, last) = egress::sandbox(config, (&store, &clock));
-        let replaceable = Arc::new(ArcSwap::from_pointee(live(config, &http, &clock)));
+        let replaceable = Arc::new(ArcSwap::from_pointee(live(config, None, (&http, &clock))));
         let kit = kit(config, (&store, &clock), (&sandbox, post(&replaceable))).await?;
         let facts = Arc::new(Facts {
             replaceable: Arc::clone(&replaceable),
@@ -200,18 +200,21 @@ async fn open(config: &Config, bus: &Bus, now: Timestamp) -> store::Result<Store
     Ok(store)
 }
 
-/// What a change of the configuration replaces.
-fn live(config: &Config, http: &Http, clock: &Clock) -> Live {
+/// What a change of the configuration replaces; what is known of providers that did not change stays.
+fn live(config: &Config, earlier: Option<&Providers>, (http, clock): (&Http, &Clock)) -> Live {
     let settings = Settings {
         entries: config.llm.providers.clone(),
         default_provider: config.llm.default_provider.clone(),
         fallback: config.llm.fallback.clone(),
+        tasks: config.llm.tasks.clone(),
+        breaker: config.llm.breaker,
         prices: config.llm.prices.clone(),
         ollama_url: Some(config.llm.ollama_url.clone()).filter(|url| !url.is_empty()),
         clock: clock.clone(),
     };
     Live {
-        providers: Providers::new(settings, http),
+        providers: Providers::after(earlier, settings, http),
+        cache: config.llm.cache.clone(),
         connectors: Registry::build(&config.channels, http),
         turns: config.turns.clone(),
         delivery: config.delivery.clone(),
@@ -249,6 +252,10 @@ async fn kit(
         catalog,
         workspaces: Arc::new(workspaces),
         post,
+        mind: Mind::new(Limits {
+            calls: config.skills.llm_calls,
+            tokens: config.skills.llm_tokens,
+        }),
     })
 }
 

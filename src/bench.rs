@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a command that prints a table")]
 
 mod model;
+mod providers;
 mod recovery;
 mod rig;
 mod sandbox;
@@ -21,6 +22,7 @@ pub const NAMES: &[&str] = &[
     "start",
     "latency",
     "throughput",
+    "providers",
     "sandbox",
     "recovery",
     "leftovers",
@@ -42,8 +44,18 @@ pub async fn run(name: Option<&str>) -> anyhow::Result<()> {
             NAMES.join(", ")
         );
     }
-    let wanted = |this: &str| name.is_none_or(|n| n == this);
     println!("{:<46} {:>12} {:>12}   aim", "", "p50", "p95");
+    messages(name).await?;
+    daemon(name).await
+}
+
+fn wanted(name: Option<&str>, this: &str) -> bool {
+    name.is_none_or(|n| n == this)
+}
+
+/// What a message takes.
+async fn messages(name: Option<&str>) -> anyhow::Result<()> {
+    let wanted = |this| wanted(name, this);
     if wanted("start") {
         start().await?;
     }
@@ -53,6 +65,15 @@ pub async fn run(name: Option<&str>) -> anyhow::Result<()> {
     if wanted("throughput") {
         throughput().await?;
     }
+    if wanted("providers") {
+        providers::run().await?;
+    }
+    Ok(())
+}
+
+/// What stands around it.
+async fn daemon(name: Option<&str>) -> anyhow::Result<()> {
+    let wanted = |this| wanted(name, this);
     if wanted("sandbox") {
         sandbox::all().await?;
     }

@@ -252,7 +252,7 @@ impl Budgets {
     pub fn windows(&self, bill: &Bill, (now, zone): (Timestamp, Tz)) -> Vec<Window> {
         self.all((now, zone), |scope| match scope {
             Scope::All => Some(String::new()),
-            Scope::Turn => Some(bill.turn.to_string()),
+            Scope::Turn => bill.turn.map(|id| id.to_string()),
             Scope::Session => Some(bill.session.to_string()),
             Scope::User => Some(bill.person.to_string()),
             Scope::Agent => Some(bill.agent.clone()),

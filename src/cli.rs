@@ -17,6 +17,7 @@ mod memory;
 mod models;
 mod out;
 mod outbox;
+mod provider;
 mod run;
 mod schedule;
 mod session;
@@ -107,7 +108,7 @@ async fn speak(setup: &Setup, command: Command) -> Result<()> {
         Command::Init => init::run(setup).await,
         Command::Chat(args) => chat::run(setup, args).await,
         Command::Status { json } => status::run(setup, json).await,
-        Command::Doctor { json } => doctor::run(setup, json).await,
+        Command::Doctor { json, probe } => doctor::run(setup, (json, probe)).await,
         Command::Trace { message_id, json } => trace::run(setup, &message_id, json).await,
         Command::Bench { name } => crate::bench::run(name.as_deref()).await,
         command => manage(setup, command).await,
@@ -123,6 +124,7 @@ async fn manage(setup: &Setup, command: Command) -> Result<()> {
         Command::Approval(command) => approval::run(setup, command).await,
         Command::Memory(command) => memory::run(setup, command).await,
         Command::Outbox(command) => outbox::run(setup, command).await,
+        Command::Provider(command) => provider::run(setup, command).await,
         Command::Resume => outbox::resume(setup).await,
         Command::Models(command) => models::run(setup, command).await,
         Command::Token(command) => token::run(setup, command).await,

@@ -22,7 +22,9 @@ pub use problem::{ConfigError, Problem, Severity};
 pub use schema::schema;
 
 use crate::{
-    api, budget, logging, memory, orchestrator, policy, schedule, skills, store,
+    api, budget, logging, memory, orchestrator, policy,
+    providers::{Rules, Tasks},
+    schedule, skills, store,
     types::{Entry, money::Price},
 };
 
@@ -95,6 +97,12 @@ pub struct Llm {
     pub default_provider: String,
     /// Providers to ask when the first fails.
     pub fallback: Vec<String>,
+    /// Who is asked for what, in order.
+    pub tasks: Tasks,
+    /// When a provider is left alone.
+    pub breaker: Rules,
+    /// Answers that are kept.
+    pub cache: orchestrator::CacheConfig,
     /// Prices by model.
     pub prices: std::collections::BTreeMap<String, Price>,
     /// Providers.

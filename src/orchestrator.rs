@@ -2,6 +2,8 @@
 
 mod allowed;
 mod ask;
+mod cache;
+mod choose;
 mod closing;
 mod collect;
 mod context;
@@ -27,12 +29,17 @@ mod resume;
 mod running;
 mod spend;
 mod status;
+mod think;
 mod toolbox;
 mod trace;
 mod turn;
 mod work;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use schemars::JsonSchema;
@@ -40,6 +47,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use cache::{Config as CacheConfig, Counts as CacheCounts};
 pub use decide::{Choice, DecideError, Decider, Decision, shown};
 pub use estimate::{Draft, Estimate};
 pub use status::Facts;
@@ -53,7 +61,7 @@ use crate::{
     providers::Providers,
     store::Store,
     supervisor::Supervisor,
-    tools::Kit,
+    tools::{Kit, Think},
     types::{Clock, SessionId, Span, TurnId, WhenBusy, money::Usd},
 };
 
@@ -157,6 +165,8 @@ pub struct Live {
     pub approvals: policy::Config,
     /// What may be spent.
     pub budgets: Budgets,
+    /// Which answers of models are kept.
+    pub cache: CacheConfig,
 }
 
 impl Parts {
@@ -177,6 +187,8 @@ pub struct Orchestrator {
 struct Core {
     parts: Parts,
     prompts: prompt::Prompts,
+    /// The tools as they last were.
+    built: toolbox::Built,
     /// Turns that run now, and how to stop them.
     running: running::Running,
     /// Limits turns side by side.
@@ -185,6 +197,10 @@ struct Core {
     posted: Arc<Notify>,
     /// Somebody is asked something.
     asked: Notify,
+    /// How often an answer was kept already.
+    cached: cache::Counter,
+    /// What models took whose answers nobody waits for any more.
+    left: spend::Left,
     /// Why no turn begins, while that is so.
     held: watch::Sender<Option<String>>,
     /// Cancelled when the last turn of a stopping daemon has ended.
@@ -215,13 +231,18 @@ impl Orchestrator {
         let core = Arc::new(Core {
             parts,
             prompts,
+            built: toolbox::Built::default(),
             running: running::Running::default(),
             gate,
             posted,
             asked: Notify::new(),
+            cached: cache::Counter::default(),
+            left: spend::Left::default(),
             held: watch::Sender::new(begin.held),
             drained: CancellationToken::new(),
         });
+        let thinking: Weak<dyn Think> = Arc::downgrade(&(Arc::clone(&core) as Arc<dyn Think>));
+        core.parts.kit.mind.wake(thinking);
         let waiting = recover::after_restart(&core).await?;
         let (lanes, wakes) = lanes::channel();
         let orchestrator = Self {
@@ -239,6 +260,10 @@ impl Orchestrator {
         let delivering = Arc::clone(&core);
         work.restarting("deliver", move |cancel| {
             deliver::run(Arc::clone(&delivering), cancel)
+        });
+        let settling = Arc::clone(&core);
+        work.restarting("settle", move |cancel| {
+            spend::settle(Arc::clone(&settling), cancel)
         });
         let expiring = orchestrator.clone();
         work.restarting("approvals", move |cancel| {
@@ -272,6 +297,11 @@ impl Orchestrator {
     /// How many turns run, and how many wait for a place.
     pub fn load(&self) -> (usize, usize) {
         self.core.gate.counts()
+    }
+
+    /// How often an answer was kept already, and how often it was not.
+    pub fn cache_counts(&self) -> CacheCounts {
+        self.core.cached.counts()
     }
 
     /// Looks at the outbox now: something in it was decided.

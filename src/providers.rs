@@ -1,8 +1,8 @@
 //! Model providers: one trait, one table of kinds, one file per wire format.
 //!
 //! Owns what a provider is asked and answers ([`Request`], [`Answer`], [`ProviderError`]) and the
-//! table [`KINDS`]. A provider retries nothing (but a connection that never came about) and knows
-//! neither budgets nor sessions: the caller decides what follows from an error.
+//! table [`KINDS`]. A provider retries nothing and knows neither budgets nor sessions: the caller
+//! decides what follows from an error. Who is asked, and who is left alone, is [`router`]'s business.
 
 mod anthropic;
 mod conversation;
@@ -17,7 +17,7 @@ mod openai;
 mod openrouter;
 mod peer;
 mod prices;
-mod set;
+mod router;
 mod textual;
 mod zai;
 
@@ -44,7 +44,10 @@ use crate::{
 pub use error::ProviderError;
 pub use offline::{Offline, is_certain, is_command, is_stop};
 pub use prices::as_of as prices_as_of;
-pub use set::{Condition, Providers, Settings, State};
+pub use router::{
+    Blocked, Choice, Circuit, Class, Condition, Finding, Pass, Probe, Providers, Rules, Settings,
+    State, Tasks, Verdict, Wish,
+};
 
 /// An answer as it comes. [`Delta::Done`] is last, or an error is. Dropping it stops the request.
 pub type Answer = BoxStream<'static, Result<Delta, ProviderError>>;
@@ -76,6 +79,9 @@ pub struct Request {
     pub max_output_tokens: u32,
     /// Another model than the provider's own, for this request alone.
     pub model: Option<String>,
+    /// How freely it may choose its words; none leaves that to the provider, 0 asks for the same answer
+    /// each time.
+    pub temperature: Option<f32>,
 }
 
 /// What is known of a provider without asking it.

@@ -67,6 +67,10 @@ pub struct Config {
     pub egress_per_minute: u64,
     /// What all runs of one skill together may send and receive within an hour, in MiB.
     pub egress_mb_per_hour: u64,
+    /// How often one run may ask a model, with the permission for it.
+    pub llm_calls: u32,
+    /// Tokens that all answers to one run may have together.
+    pub llm_tokens: u64,
     /// Whether changes of the directory are seen while the daemon runs.
     pub watch: bool,
 }
@@ -88,6 +92,8 @@ impl Default for Config {
             grants: BTreeMap::new(),
             egress_per_minute: 600,
             egress_mb_per_hour: 2048,
+            llm_calls: 20,
+            llm_tokens: 20_000,
             watch: true,
         }
     }

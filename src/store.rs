@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod analytics;
+pub mod answers;
 pub mod approvals;
 pub mod attempts;
 pub mod audit;
@@ -15,6 +16,7 @@ pub mod grants;
 pub mod inbox;
 pub mod memories;
 pub mod messages;
+pub mod models;
 mod migrate;
 pub mod outbox;
 pub mod parking;

@@ -12,6 +12,8 @@ pub mod skill;
 
 use std::sync::Arc;
 
+pub use ability::mind::{Answer, Limits, Mind, Think, Thought};
+
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -26,7 +28,10 @@ use crate::{
         run::{LiveOutput, Runner},
     },
     store::Store,
-    types::{Clock, MessageId, Place, TurnId, chat::ToolSpec, effect::Effects, frame::CallStatus},
+    types::{
+        Clock, MessageId, Place, ScheduleId, TurnId, chat::ToolSpec, effect::Effects,
+        frame::CallStatus,
+    },
 };
 
 /// What tools are made of. Cheap to clone.
@@ -48,6 +53,8 @@ pub struct Kit {
     pub workspaces: Arc<std::path::PathBuf>,
     /// How messages leave that are no answers.
     pub post: Post,
+    /// How skills ask a model.
+    pub mind: Mind,
 }
 
 /// How messages leave that are no answers: into the session, and through its connector.
@@ -68,6 +75,8 @@ pub struct Scope {
     pub message: Option<MessageId>,
     /// The turn.
     pub turn: Option<TurnId>,
+    /// The schedule that began the turn.
+    pub schedule: Option<ScheduleId>,
     /// Ends the call.
     pub cancel: CancellationToken,
     /// Takes output while it is made.

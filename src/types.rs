@@ -8,6 +8,7 @@ pub mod id;
 pub mod money;
 pub mod secret;
 pub mod span;
+pub mod task;
 pub mod text;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ pub use id::{
 };
 pub use secret::Secret;
 pub use span::Span;
+pub use task::Task;
 
 /// Where a message came from and where its answer goes: a column of the turn, never "the last
 /// channel used".

@@ -112,9 +112,98 @@ impl Money {
     }
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfProvider {
+    provider: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCircuit {
+    provider: String,
+    model: String,
+    class: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Found {
+    found: &'static str,
+}
+
+/// What is known of the providers.
+#[derive(Debug, Clone, Default)]
+struct Providers {
+    running: Family<OfProvider, Gauge>,
+    waiting: Family<OfProvider, Gauge>,
+    circuits: Family<OfCircuit, Gauge>,
+    kept: Family<Found, Counter>,
+}
+
+impl Providers {
+    fn register(registry: &mut Registry) -> Self {
+        let own = Self::default();
+        registry.register(
+            "provider_running",
+            "Model calls under way",
+            own.running.clone(),
+        );
+        registry.register(
+            "provider_waiting",
+            "Model calls that wait for a place",
+            own.waiting.clone(),
+        );
+        registry.register(
+            "provider_circuit",
+            "0 while failures count, 1 while one call finds out, 2 while nobody asks",
+            own.circuits.clone(),
+        );
+        registry.register(
+            "kept_answers",
+            "Requests that are kept, by whether an answer was there",
+            own.kept.clone(),
+        );
+        own
+    }
+
+    fn gather(&self, app: &App) {
+        let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        for family in [&self.running, &self.waiting] {
+            family.clear();
+        }
+        self.circuits.clear();
+        for state in app.agent.parts().live().providers.states() {
+            let provider = state.name;
+            let labels = OfProvider {
+                provider: provider.clone(),
+            };
+            let (running, waiting) = (number(state.running), number(state.waiting));
+            self.running.get_or_create(&labels).set(running);
+            self.waiting.get_or_create(&labels).set(waiting);
+            for circuit in state.circuits {
+                let labels = OfCircuit {
+                    provider: provider.clone(),
+                    model: circuit.model,
+                    class: circuit.class.as_str(),
+                };
+                let word = match circuit.state {
+                    "open" => 2,
+                    "half_open" => 1,
+                    _ => 0,
+                };
+                self.circuits.get_or_create(&labels).set(word);
+            }
+        }
+        let counts = app.agent.cache_counts();
+        for (found, n) in [("yes", counts.hits), ("no", counts.misses)] {
+            let counter = self.kept.get_or_create(&Found { found }).clone();
+            counter.inc_by(n.saturating_sub(counter.get()));
+        }
+    }
+}
+
 /// The counters of this process.
 #[derive(Debug, Clone)]
 pub struct Metrics {
+    providers: Providers,
     registry: Arc<Registry>,
     requests: Family<Request, Counter>,
     backlog: Gauge,
@@ -169,7 +258,9 @@ impl Default for Metrics {
         registry.register("uptime_seconds", "Time since the start", uptime.clone());
         let money = Money::default();
         money.register(&mut registry);
+        let providers = Providers::register(&mut registry);
         Self {
+            providers,
             registry: Arc::new(registry),
             requests,
             backlog,
@@ -218,6 +309,7 @@ impl Metrics {
         let (running, waiting) = app.agent.load();
         self.turns.set(i64::try_from(running).unwrap_or(i64::MAX));
         self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.providers.gather(app);
         self.held.set(i64::from(app.agent.held().is_some()));
         self.uptime
             .set(app.clock().now().since(app.started_at).as_secs_f64());
@@ -254,6 +346,7 @@ pub(super) async fn json(State(app): State<App>, _caller: Caller) -> ApiResult<A
             "open": counts.open, "ambiguous": counts.ambiguous,
             "dead": counts.dead, "expired": counts.expired,
         },
+        "kept_answers": app.agent.cache_counts(),
         "storage": { "free_bytes": app.store().free().bytes },
         "last_24_h": models,
     })))

@@ -77,7 +77,7 @@ fn model(providers: &Providers, about: &About, own: &str) -> Value {
         "max_output_tokens": about.max_output_tokens,
         "tools": about.tools,
         "images": about.images,
-        "price": providers.price(about, &about.model),
+        "price": providers.price(about),
     })
 }
 

@@ -92,6 +92,7 @@ pub(super) async fn run(
         place: place(&app, &caller, wanted.session_id).await?,
         message: None,
         turn: None,
+        schedule: None,
         cancel: app.stopping.child_token(),
         live: None,
         allowed: None,

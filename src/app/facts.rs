@@ -11,7 +11,6 @@ use crate::{
     api,
     config::Problem,
     orchestrator::{self, Live},
-    providers::Condition,
     sandbox::{Mode, Report, Runtime, Sandbox},
     skills::{State, catalog::Catalog, run::Brake},
     supervisor::Supervisor,
@@ -38,18 +37,12 @@ impl api::DaemonStatus for Facts {
         } else {
             live.providers.states()
         };
-        let providers: Vec<Value> = states
-            .into_iter()
-            .map(|state| {
-                let detail = match &state.condition {
-                    Condition::Failing(why) | Condition::Misconfigured(why) => why.clone(),
-                    Condition::Unknown | Condition::Ready => String::new(),
-                };
-                json!({ "name": state.name, "kind": state.kind, "model": state.model,
-                        "state": state.condition.word(), "detail": detail })
-            })
-            .collect();
-        let about = live.providers.pick().await.about();
+        let providers: Vec<Value> = states.iter().map(api::shown_provider).collect();
+        let left_alone = states
+            .iter()
+            .filter(|s| s.circuits.iter().any(|c| c.state != "closed"));
+        let left_alone = left_alone.map(|s| format!("`{}` is left alone for a while, because it failed again and again; `nexflow doctor` says why.", s.name));
+        let about = live.providers.pick().await;
         let skills = self.catalog.snapshot();
         let usable = skills.iter().filter(|s| s.state == State::Trusted).count();
         let unusable: Vec<Value> = skills
@@ -62,6 +55,8 @@ impl api::DaemonStatus for Facts {
         } else {
             self.sandbox.report().await
         };
+        let mut warnings = self.warnings(sandbox.mode);
+        warnings.extend(left_alone);
         json!({
             "provider": { "name": about.name, "model": about.model, "offline": about.offline },
             "providers": providers,
@@ -69,7 +64,7 @@ impl api::DaemonStatus for Facts {
             "connectors": live.connectors.states(),
             "skills": { "total": skills.len(), "available": usable, "unusable": unusable,
                         "stopped": self.brake.stopped() },
-            "warnings": self.warnings(sandbox.mode),
+            "warnings": warnings,
             "config_problems": &**self.problems.load(),
             "data_dir": self.data_dir,
         })
@@ -90,7 +85,7 @@ impl api::DaemonStatus for Facts {
             "sandbox_weaker": sandbox.weaker,
             "runtimes": runtimes(&sandbox),
             "connectors": connectors,
-            "provider": live.providers.pick().await.about().name,
+            "provider": live.providers.pick().await.name,
             "skills": if self.brake.stopped().is_some() { "stopped" } else { "ok" },
         })
     }
@@ -169,7 +164,7 @@ fn runtimes(report: &Report) -> Value {
 impl orchestrator::Facts for Facts {
     async fn words(&self) -> String {
         let live = self.replaceable.load_full();
-        let about = live.providers.pick().await.about();
+        let about = live.providers.pick().await;
         let sandbox = self.sandbox.report().await;
         let skills = self.catalog.snapshot();
         let usable = skills.iter().filter(|s| s.state == State::Trusted).count();

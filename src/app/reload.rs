@@ -112,9 +112,10 @@ async fn keep_events(shared: &Shared, days: u32) {
 async fn apply(shared: &Shared, (next, facts, http): (&Loaded, &Facts, &Http)) {
     logging::start(&next.config.logging);
     let parts = shared.agent.parts();
-    parts
-        .replaceable
-        .store(Arc::new(live(&next.config, http, &parts.clock)));
+    let earlier = parts.live();
+    let known = (http, &parts.clock);
+    let renewed = live(&next.config, Some(&earlier.providers), known);
+    parts.replaceable.store(Arc::new(renewed));
     parts.store.set_floor(next.config.storage.min_free_mb << 20);
     facts.problems.store(Arc::new(next.problems.clone()));
     keep_events(shared, next.config.privacy.days()).await;

@@ -1,18 +1,21 @@
 //! A model server that answers at once, and notes when.
 
 use std::{
+    cmp::Ordering,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
     Json, Router,
-    extract::State as Given,
+    body::Body,
+    extract::{Path, State as Given},
     http::header,
     response::IntoResponse,
     routing::{get, post},
     serve::ListenerExt as _,
 };
+use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -46,6 +49,8 @@ impl Model {
                 get(async || Json(json!({ "data": [{ "id": "bench" }] }))),
             )
             .route("/v1/chat/completions", post(complete))
+            .route("/long/chat/completions", post(long))
+            .route("/paced/{tokens}/{millis}/chat/completions", post(paced))
             .with_state(Arc::clone(&times));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/v1", listener.local_addr()?);
@@ -60,6 +65,21 @@ impl Model {
             times,
             _task: task,
         })
+    }
+
+    /// Pieces of an answer of [`Model::long`].
+    pub(super) const LONG: u32 = 2000;
+
+    /// Where each answer has many pieces, without a pause.
+    pub(super) fn long(&self) -> String {
+        self.url.replace("/v1", "/long")
+    }
+
+    /// Where each answer has so many tokens, so far apart.
+    pub(super) fn paced(&self, tokens: u32, between: Duration) -> String {
+        let millis = between.as_millis();
+        self.url
+            .replace("/v1", &format!("/paced/{tokens}/{millis}"))
     }
 
     /// When it was last called, and when it had answered.
@@ -114,6 +134,41 @@ async fn complete(Given(times): Given<Times>, _request: Json<Value>) -> impl Int
     ));
     body.push_str("data: [DONE]\n\n");
     lock(&times).last = Some((called, Instant::now()));
+    ([(header::CONTENT_TYPE, "text/event-stream")], body)
+}
+
+fn word() -> String {
+    chunk(
+        &json!([{ "index": 0, "delta": { "content": "word " }, "finish_reason": null }]),
+        &Value::Null,
+    )
+}
+
+fn end() -> String {
+    let end = json!([{ "index": 0, "delta": {}, "finish_reason": "stop" }]);
+    let usage = json!({ "prompt_tokens": 100, "completion_tokens": 5 });
+    chunk(&end, &usage) + "data: [DONE]\n\n"
+}
+
+async fn long() -> impl IntoResponse {
+    let words = (0..Model::LONG).map(|_| Ok::<_, std::io::Error>(word()));
+    let body = Body::from_stream(stream::iter(words.chain([Ok(end())])));
+    ([(header::CONTENT_TYPE, "text/event-stream")], body)
+}
+
+/// Each word at its time, however late the one before it was taken.
+async fn paced(Path((tokens, millis)): Path<(u32, u64)>) -> impl IntoResponse {
+    let began = tokio::time::Instant::now();
+    let pieces = stream::unfold(0, move |n| async move {
+        tokio::time::sleep_until(began + Duration::from_millis(millis) * n).await;
+        let piece = match n.cmp(&tokens) {
+            Ordering::Less => word(),
+            Ordering::Equal => end(),
+            Ordering::Greater => return None,
+        };
+        Some((Ok::<_, std::io::Error>(piece), n + 1))
+    });
+    let body = Body::from_stream(pieces);
     ([(header::CONTENT_TYPE, "text/event-stream")], body)
 }
 

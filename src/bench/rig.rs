@@ -37,9 +37,14 @@ impl Rig {
 
     /// Starts with more configuration.
     pub(super) async fn with(model: &str, more: &str) -> anyhow::Result<Self> {
+        Self::routed(&one(model), more).await
+    }
+
+    /// Starts with this `llm` section, as YAML in one line.
+    pub(super) async fn routed(llm: &str, more: &str) -> anyhow::Result<Self> {
         let folder = std::env::temp_dir().join(format!("nexflow-bench-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir_all(&folder)?;
-        configure(&folder, model, more)?;
+        configure(&folder, llm, more)?;
         let (child, ready_after) = launch(&folder).await?;
         let client = client(&folder)?;
         Ok(Self {
@@ -52,7 +57,7 @@ impl Rig {
 
     /// Changes the configuration for the next start.
     pub(super) fn configure(&self, model: &str, more: &str) -> anyhow::Result<()> {
-        configure(&self.folder, model, more)
+        configure(&self.folder, &one(model), more)
     }
 
     pub(super) async fn restart(&mut self) -> anyhow::Result<()> {
@@ -156,9 +161,16 @@ impl Drop for Rig {
     }
 }
 
-fn configure(folder: &Path, model: &str, more: &str) -> anyhow::Result<()> {
+/// One provider.
+fn one(model: &str) -> String {
+    format!(
+        "{{ default_provider: custom, providers: {{ custom: {{ base_url: '{model}', api_key: bench, model: bench }} }} }}"
+    )
+}
+
+fn configure(folder: &Path, llm: &str, more: &str) -> anyhow::Result<()> {
     let config = format!(
-        "server: {{ port: 0, safe_mode_after: 0 }}\nllm: {{ default_provider: custom, providers: {{ custom: {{ base_url: '{model}', api_key: bench, model: bench }} }} }}\nlogging: {{ level: warn }}\n{more}"
+        "server: {{ port: 0, safe_mode_after: 0 }}\nllm: {llm}\nlogging: {{ level: error }}\n{more}"
     );
     std::fs::write(folder.join("config.yml"), config)?;
     Ok(())

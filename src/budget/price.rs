@@ -65,13 +65,14 @@ fn is_local(entry: &Entry) -> bool {
 impl Budgets {
     /// What a model costs with a provider: what the owner wrote, then the provider's own list, then
     /// ours; nothing for a server on this machine; the ceiling where nobody knows.
-    pub fn quote(&self, providers: &Providers, about: &About, model: &str) -> Quote {
+    pub fn quote(&self, providers: &Providers, about: &About) -> Quote {
         let prices = &self.inner.prices;
         let quote = |price, source| Quote {
             price,
             source,
             as_of: None,
         };
+        let model = &about.model;
         let full_name = format!("{}/{model}", about.name);
         let configured = prices
             .by_model
@@ -83,7 +84,7 @@ impl Budgets {
         if about.offline || about.price == Some(Price::FREE) {
             return quote(Price::FREE, PriceSource::Free);
         }
-        if let Some(price) = about.price.filter(|_| about.model == model) {
+        if let Some(price) = about.price {
             let source = if prices.own.contains(&about.name) {
                 PriceSource::Configuration
             } else {
@@ -94,7 +95,7 @@ impl Budgets {
         if prices.local.contains(&about.name) {
             return quote(Price::FREE, PriceSource::Free);
         }
-        match providers.price(about, model) {
+        match providers.price(about) {
             Some(price) => Quote {
                 as_of: Some(prices_as_of().to_owned()),
                 ..quote(price, PriceSource::List)

@@ -42,7 +42,7 @@ fn bill() -> Bill {
     let user = UserId::new();
     Bill {
         step: None,
-        turn: TurnId::new(),
+        turn: Some(TurnId::new()),
         session: SessionId::new(),
         user,
         person: user,
@@ -97,6 +97,9 @@ fn spent(wanted: &Wanted, input_tokens: u64, output_tokens: u64) -> Spent {
         source: PriceSource::Configuration,
         ended: Ended::Ok,
         error: None,
+        detail: None,
+        task: None,
+        started_at: at("2026-07-01T12:00:00Z"),
     }
 }
 
@@ -295,7 +298,7 @@ fn a_killed_call_is_charged_in_full_once() {
     let now = at("2026-07-01T12:00:00Z");
     let budgets = budgets_of(json!({ "hard": "1" }));
     let bill = bill();
-    let turn = bill.turn;
+    let turn = bill.turn.unwrap();
     let lost = wanted(&budgets, &bill, price("1", "1"), now);
     let (first, second, (used, cost), pending) = in_store(move |tx| {
         reservations::reserve(tx, &lost, now)?;

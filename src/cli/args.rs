@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, builder::FalseyValueParser};
 
 use super::{
-    approval, audit, chat, config, db, memory, models, outbox, schedule, session, skill, token,
-    usage,
+    approval, audit, chat, config, db, memory, models, outbox, provider, schedule, session, skill,
+    token, usage,
 };
 
 const EXAMPLES: &str = "\
@@ -61,6 +61,10 @@ pub(super) enum Command {
     },
     /// What is wrong and how to mend it
     Doctor {
+        /// Try each provider with two short requests too: key, model, streaming and tools. Costs a few
+        /// tokens each
+        #[arg(long)]
+        probe: bool,
         /// For programs
         #[arg(long)]
         json: bool,
@@ -88,6 +92,9 @@ pub(super) enum Command {
     /// Answers on their way, and those that wait for a decision
     #[command(subcommand)]
     Outbox(outbox::Command),
+    /// Providers of models: how they do, trying them
+    #[command(subcommand)]
+    Provider(provider::Command),
     /// Leave safe mode: answer messages again after a crash loop
     Resume,
     /// What the agent keeps in mind
@@ -156,6 +163,7 @@ mod tests {
           schedule     Reminders and repeated jobs
           approval     What the agent asks to be allowed
           outbox       Answers on their way, and those that wait for a decision
+          provider     Providers of models: how they do, trying them
           resume       Leave safe mode: answer messages again after a crash loop
           memory       What the agent keeps in mind
           models       What the model providers have; fetch a local model

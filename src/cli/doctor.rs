@@ -10,6 +10,7 @@ use super::{
     Setup,
     client::{self, Client},
     out::{self, Level, Style, bytes, clean, field, items, line},
+    provider,
     status::{detail, level, mends, news, read, with_running, words_of},
     trouble::Trouble,
 };
@@ -58,14 +59,21 @@ impl Finding {
 }
 
 /// Looks at everything; an error if something needs mending.
-pub(super) async fn run(setup: &Setup, json: bool) -> Result<()> {
+pub(super) async fn run(setup: &Setup, (json, probe): (bool, bool)) -> Result<()> {
     let folder = setup.load()?.config.data_dir;
-    let (report, running, skills) = client::with(setup, async |client| look(client).await).await?;
+    let looked = client::with(setup, async |client| look(client, probe).await).await?;
+    let Looked {
+        report,
+        running,
+        skills,
+        probes,
+    } = looked;
     let problems = items(&report, "config_problems");
     let mut found: Vec<Finding> = problems.iter().map(configured).collect();
     found.push(room(&folder));
     found.extend(sandbox(report.get("sandbox").unwrap_or(&Value::Null)));
     found.extend(parts("provider", items(&report, "providers")));
+    found.extend(probes.iter().flat_map(probed));
     found.extend(parts("connector", items(&report, "connectors")));
     found.extend(items(&skills, "skills").iter().filter_map(skill));
     found.extend(
@@ -87,9 +95,40 @@ pub(super) async fn run(setup: &Setup, json: bool) -> Result<()> {
     }
 }
 
-async fn look(client: &Client) -> Result<(Value, bool, Value)> {
+/// What the daemon says of itself.
+struct Looked {
+    report: Value,
+    running: bool,
+    skills: Value,
+    probes: Vec<Value>,
+}
+
+async fn look(client: &Client, probe: bool) -> Result<Looked> {
     let (report, running) = read(client).await?;
-    Ok((report, running, client.get("/api/v1/skills").await?))
+    Ok(Looked {
+        report,
+        running,
+        skills: client.get("/api/v1/skills").await?,
+        probes: if probe {
+            provider::probe(client, None).await?
+        } else {
+            Vec::new()
+        },
+    })
+}
+
+/// What came of trying a provider.
+fn probed(probe: &Value) -> Vec<Finding> {
+    let finding = |one: &Value| {
+        let level = match field(one, "verdict") {
+            "good" => Level::Good,
+            "weak" => Level::Weak,
+            _ => Level::Bad,
+        };
+        let what = format!("  {} {}", field(probe, "name"), field(one, "what"));
+        Finding::new(level, what, field(one, "detail")).mend(mends(one))
+    };
+    items(probe, "findings").iter().map(finding).collect()
 }
 
 fn configured(problem: &Value) -> Finding {

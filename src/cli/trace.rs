@@ -91,6 +91,10 @@ fn row(style: Style, part: &Part<'_>, end: f64) -> String {
         let blank = " ".repeat(14);
         text.extend([blank.as_str(), &*clean(error), "\n"]);
     }
+    if let Some(purpose) = stage.pointer("/detail/purpose").and_then(Value::as_str) {
+        let blank = " ".repeat(14);
+        text.push_str(&format!("{blank}asked by {}\n", clean(purpose)));
+    }
     for attempt in stage
         .pointer("/detail/attempts")
         .and_then(Value::as_array)
@@ -120,11 +124,10 @@ fn paid(attempt: &Value) -> String {
         (true, _) => ", estimated",
         (false, _) => "",
     };
-    let why = field(attempt, "error");
-    let why = if why.is_empty() {
-        String::new()
-    } else {
-        format!(" ({why})")
+    let why = match (field(attempt, "error"), field(attempt, "detail")) {
+        ("", _) => String::new(),
+        (word, "") => format!(" ({word})"),
+        (word, text) => format!(" ({word}: {})", clean(text)),
     };
     format!(
         "{}try {} {}/{}: {}{why}, {} tokens in, {} out, {cost}{unsure}\n",

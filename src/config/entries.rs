@@ -25,7 +25,9 @@ pub(super) const PROVIDERS: Family = Family {
     path: &["llm", "providers"],
     build: |entry| {
         let kind = providers::Kind::named(&entry.kind)?;
-        Some((kind.build)(entry, &Http::new()).map(drop))
+        let mut own = entry.clone();
+        own.settings.shift_remove("max_concurrent");
+        Some((kind.build)(&own, &Http::new()).map(drop))
     },
     always: &[],
 };

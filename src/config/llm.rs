@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -11,7 +12,10 @@ use super::{
     read::{Reader, path},
     shape::Keys,
 };
-use crate::types::money::Price;
+use crate::{
+    providers::Tasks,
+    types::{Task, money::Price},
+};
 
 impl Reader<'_> {
     /// Reads it; `off` is what lacks a variable.
@@ -40,6 +44,9 @@ impl Reader<'_> {
             default_provider: self
                 .value(default, &["llm", "default_provider"], || "auto".to_owned()),
             fallback: self.value(tree.remove("fallback"), &["llm", "fallback"], Vec::new),
+            tasks: self.tasks(tree.remove("tasks")),
+            breaker: self.part("breaker", &mut tree),
+            cache: self.part("cache", &mut tree),
             prices: self.prices(tree.remove("prices")),
             ollama_url: self.value(local, &["llm", "ollama_url"], || {
                 "http://127.0.0.1:11434".to_owned()
@@ -50,11 +57,38 @@ impl Reader<'_> {
             "default_provider": llm.default_provider,
             "fallback": llm.fallback,
             "ollama_url": llm.ollama_url,
+            "tasks": llm.tasks,
+            "breaker": llm.breaker,
+            "cache": llm.cache,
             "prices": llm.prices,
             "providers": providers,
         });
         effective.insert("llm".to_owned(), shown);
         llm
+    }
+
+    /// A mapping below `llm` that one module owns.
+    fn part<T: DeserializeOwned + Default>(
+        &mut self,
+        name: &str,
+        tree: &mut Map<String, Value>,
+    ) -> T {
+        self.value(tree.remove(name), &["llm", name], T::default)
+    }
+
+    /// Lists of tasks, each for itself. What is no task was told before.
+    fn tasks(&mut self, raw: Option<Value>) -> Tasks {
+        let Some(Value::Object(raw)) = raw else {
+            return Tasks::new();
+        };
+        let mut tasks = Tasks::new();
+        for (name, list) in raw {
+            if let Some(task) = Task::parse(&name) {
+                let list = self.value(Some(list), &["llm", "tasks", &name], Vec::new);
+                tasks.insert(task, list);
+            }
+        }
+        tasks
     }
 
     /// Prices, each for itself: a wrong one spoils no other.
@@ -84,19 +118,28 @@ impl Reader<'_> {
             usable.push("ollama");
         }
         let first = (llm.default_provider != "auto").then_some(&llm.default_provider);
-        let first = first.map(|name| (name, "default_provider"));
-        let others = llm.fallback.iter().map(|name| (name, "fallback"));
-        for (name, key) in first.into_iter().chain(others) {
-            if usable.contains(&name.as_str()) {
+        let first = first.map(|name| (path(&["llm", "default_provider"]), name));
+        let fallback = llm.fallback.iter();
+        let fallback = fallback.map(|name| (path(&["llm", "fallback"]), name));
+        let tasks = llm.tasks.iter().flat_map(|(task, names)| {
+            let keys = path(&["llm", "tasks", task.as_str()]);
+            names.iter().map(move |name| (keys.clone(), name))
+        });
+        for (keys, name) in first.into_iter().chain(fallback).chain(tasks) {
+            // `PROVIDER/MODEL`: which models there are, only the provider knows.
+            let provider = match name.split_once('/') {
+                Some((provider, model)) if !model.is_empty() => provider,
+                _ => name,
+            };
+            if usable.contains(&provider) {
                 continue;
             }
-            let keys = path(&["llm", key]);
-            if named.contains(name) {
-                let message = format!("the provider `{name}` is off");
+            if named.iter().any(|known| known == provider) {
+                let message = format!("the provider `{provider}` is off");
                 self.tell(Severity::Warning, &keys, message, None);
             } else {
-                let message = format!("there is no provider `{name}`");
-                self.tell(Severity::Error, &keys, message, nearest(name, &usable));
+                let message = format!("there is no provider `{provider}`");
+                self.tell(Severity::Error, &keys, message, nearest(provider, &usable));
             }
         }
     }

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use super::shape::permits;
 use crate::{
     api, budget, connectors, logging, memory, orchestrator, policy, providers, schedule, skills,
-    store, types::money::Price,
+    store,
+    types::{Task, money::Price},
 };
 
 /// Sections that this version reads.
@@ -86,7 +87,7 @@ fn with_variables(schema: &mut Value) {
 pub(super) fn filled() -> Value {
     let providers: Map<String, Value> = providers::KINDS
         .iter()
-        .map(|kind| (kind.name.to_owned(), open((kind.schema)())))
+        .map(|kind| (kind.name.to_owned(), limited(open((kind.schema)()))))
         .collect();
     let channels: Map<String, Value> = connectors::KINDS
         .iter()
@@ -117,7 +118,9 @@ pub(super) fn filled() -> Value {
                     "fallback": { "type": "array", "items": { "type": "string" }, "description": "Providers to ask when the first fails." },
                     "ollama_url": { "type": "string", "description": "Where `auto` looks for an Ollama that nobody configured." },
                     "prices": { "type": "object", "additionalProperties": inline(of::<Price>()), "description": "Prices by model." },
-                    "tasks": { "type": "object", "description": "For a later version." },
+                    "tasks": tasks(),
+                    "breaker": section("When a provider is left alone.", of::<providers::Rules>()),
+                    "cache": section("Answers to repeated requests that are kept.", of::<orchestrator::CacheConfig>()),
                     "providers": { "type": ["object", "null"], "properties": providers, "additionalProperties": { "type": ["object", "null"] } },
                 },
                 "additionalProperties": false,
@@ -139,6 +142,28 @@ pub(super) fn filled() -> Value {
         },
         "additionalProperties": false,
     })
+}
+
+/// A list of providers for each task.
+fn tasks() -> Value {
+    let list = json!({ "type": ["array", "null"], "items": { "type": "string" } });
+    let tasks = Task::ALL.map(|task| (task.as_str().to_owned(), list.clone()));
+    json!({
+        "type": ["object", "null"],
+        "description": "Who is asked for what: PROVIDER or PROVIDER/MODEL, in order.",
+        "properties": Map::from_iter(tasks),
+        "additionalProperties": false,
+    })
+}
+
+/// The section of a provider also takes `max_concurrent`.
+fn limited(mut schema: Value) -> Value {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        let about = "Calls side by side at most.";
+        let most = json!({ "type": "integer", "minimum": 1, "description": about });
+        properties.insert("max_concurrent".to_owned(), most);
+    }
+    schema
 }
 
 fn of<T: JsonSchema>() -> Value {

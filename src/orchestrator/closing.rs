@@ -1,6 +1,8 @@
 //! Ending a turn: one transaction writes the answer, closes turn and message, and puts the answer in
 //! the outbox.
 
+use std::sync::PoisonError;
+
 use serde_json::Value;
 
 use super::{collect, decide, deliver, events, limits::Limit, spend::Charge, work::Work};
@@ -51,7 +53,7 @@ pub(super) async fn answered(
     let Some(step) = work.open else {
         return Ok(());
     };
-    let charge = work.paid(&said, &about);
+    let charge = work.purse.paid(&work.core, &said, &about);
     work.open = None;
     let text = all_text(work, &said.text);
     let text = if text.trim().is_empty() {
@@ -66,7 +68,7 @@ pub(super) async fn answered(
         model: about.model.clone(),
         error: None,
         said: Some((step, said)),
-        charge: Some(charge),
+        charge,
         limit: last,
     };
     close(work, answer).await
@@ -90,7 +92,7 @@ pub(super) async fn cancelled(work: &mut Work, text: &str) -> Result<()> {
         model: String::new(),
         error: None,
         said: None,
-        charge: work.abandoned(None),
+        charge: work.purse.abandoned(&work.core, None),
         limit: None,
     };
     close(work, answer).await
@@ -137,7 +139,7 @@ pub(super) async fn failed(work: &mut Work, (code, text): (&'static str, &str)) 
         model: String::new(),
         error: Some((code, text.to_owned())),
         said: None,
-        charge: work.abandoned(Some(code)),
+        charge: work.purse.abandoned(&work.core, Some(code)),
         limit: None,
     };
     close(work, answer).await
@@ -174,8 +176,11 @@ fn all_text(work: &Work, last: &str) -> String {
 async fn close(work: &mut Work, answer: Answer) -> Result<()> {
     let now = work.core.parts.clock.now();
     let id = MessageId::new();
-    let parcel = deliver::parcel(&work.core, parcel(work, id, &answer.text, now), now);
+    let mut parcel = deliver::parcel(&work.core, parcel(work, id, &answer.text, now), now);
     let reads_session = parcel.finished_at.is_some();
+    if !reads_session && answer.state == State::Answered {
+        parcel.text.push_str(&who_answered(work));
+    }
     let lost = work.open.take();
     let turn = work.turn.clone();
     let (state, about) = (answer.state, work.about());
@@ -243,6 +248,14 @@ fn stopped_call(work: &Work, step: &turns::Step) -> Option<(StepId, Body)> {
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     };
     Some((step.id, body))
+}
+
+/// Who only gets the answer reads there that another model gave it; observers of the session have
+/// seen the notice.
+fn who_answered(work: &Work) -> String {
+    let note = work.stood_in.lock().unwrap_or_else(PoisonError::into_inner);
+    note.as_ref()
+        .map_or_else(String::new, |note| format!("\n\n*({note})*"))
 }
 
 /// What a turn sends to where its message came from.

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{flow, work::Work};
 use crate::{
     policy::Flow,
+    providers::About,
     store::{
         Result,
         inbox::{self, Waiting},
@@ -63,14 +64,13 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
             flow,
         });
     }
-    let about = parts.live().providers.pick().await.about();
-    if about.offline {
+    let Some(about) = first(work).await else {
         return Ok(Context {
             system: String::new(),
             past: vec![asked],
             flow,
         });
-    }
+    };
     let (id, session, turn) = (work.asked.id, work.turn.session, work.turn.id);
     let hits = parts
         .kit
@@ -108,6 +108,15 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
         past: messages,
         flow,
     })
+}
+
+/// The model that will be asked first, if there is one.
+async fn first(work: &Work) -> Option<About> {
+    let live = work.core.parts.live();
+    // Nobody of that name: the turn fails with what to write instead.
+    let chain = live.providers.route(&work.wish).await.ok()?;
+    let first = chain.first()?.about();
+    (!first.offline).then_some(first)
 }
 
 /// What changes from message to message, kept apart from what a provider can cache.

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::{Orchestrator, spend, toolbox::Toolbox};
+use super::{Orchestrator, model, spend, toolbox::Toolbox};
 use crate::{
     budget::{self, Left},
-    providers::{About, Providers},
+    providers::{About, Wish},
     store::{Result, reservations::Bill, usage, users},
     types::{
-        SessionId, TurnId, UserId,
+        SessionId, Task, TurnId, UserId,
         chat::{Usage, estimate_tokens},
         money::{Quote, Usd},
     },
@@ -60,13 +60,15 @@ pub struct Estimate {
 }
 
 impl Orchestrator {
-    /// Estimates; asks no model. `None` if there is no provider of the name.
+    /// Estimates for whoever would be asked first; asks no model. `None` if there is no provider of the
+    /// name.
     pub async fn estimate(&self, draft: Draft) -> Result<Option<Estimate>> {
         let live = self.core.parts.live();
-        let Some((about, model)) = first(&live.providers, &draft).await else {
+        let wish = self.wish(&draft).await?;
+        let Ok(about) = live.providers.first(&wish).await else {
             return Ok(None);
         };
-        let quote = live.budgets.quote(&live.providers, &about, &model);
+        let quote = live.budgets.quote(&live.providers, &about);
         let (last, budget) = self.so_far(&draft).await?;
         let input_tokens = self.reads(&about, &draft, last);
         let max_output_tokens = match live.turns.max_output_tokens {
@@ -86,12 +88,18 @@ impl Orchestrator {
             max_cost_usd: cost(budget::with_margin(input_tokens), max_output_tokens),
             free: quote.price.is_free(),
             provider: about.name,
-            model,
+            model: about.model,
             input_tokens,
             max_output_tokens,
             price: quote,
             budget,
         }))
+    }
+
+    /// Who would be asked for it.
+    async fn wish(&self, draft: &Draft) -> Result<Wish> {
+        let named = (draft.text.as_str(), draft.model.clone());
+        model::wish_for(&self.core, Task::Chat, named, (draft.session, draft.user)).await
     }
 
     /// What the last call of the session took, and how the limits stand.
@@ -104,7 +112,7 @@ impl Orchestrator {
             let person = users::get(c, user)?.map_or(user, |user| user.person);
             let bill = Bill {
                 step: None,
-                turn: TurnId::new(),
+                turn: Some(TurnId::new()),
                 session: session.unwrap_or_else(SessionId::new),
                 user,
                 person,
@@ -138,23 +146,4 @@ impl Orchestrator {
         );
         before + message
     }
-}
-
-/// Who would be asked first, with which model.
-async fn first(providers: &Providers, draft: &Draft) -> Option<(About, String)> {
-    if crate::providers::is_command(&draft.text) {
-        let about = providers.offline().about();
-        return Some((about.clone(), about.model));
-    }
-    let named = draft.model.as_deref().unwrap_or_default();
-    if matches!(named, "" | "auto" | "default") {
-        let about = providers.pick().await.about();
-        return Some((about.clone(), about.model));
-    }
-    if let Some(provider) = providers.get(named) {
-        let about = provider.about();
-        return Some((about.clone(), about.model));
-    }
-    let (name, model) = named.split_once('/')?;
-    Some((providers.get(name)?.about(), model.to_owned()))
 }

@@ -1,16 +1,25 @@
-//! One model call: the chosen provider, streamed; a second try where that helps; the next provider
-//! where it does not.
+//! One model call: streamed as it comes, and told how it ended. Who is called, and who after it, is
+//! [`route`]'s business.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+mod route;
+
+use std::{borrow::Cow, time::Duration};
 
 use futures_util::StreamExt as _;
 use serde_json::Value;
 
-use super::{context, spend, work::Work};
+pub(super) use route::{Answered, Call, End};
+
+use super::{Core, context, spend, work::Work};
 use crate::{
-    providers::{About, Provider, ProviderError, Request, is_certain},
-    store::turns::{Said, StepKind},
+    providers::{About, Choice, ProviderError, Request, Wish},
+    store::{
+        Result, models,
+        reservations::Bill,
+        turns::{Said, StepKind},
+    },
     types::{
+        SessionId, Task, UserId,
         chat::{Delta, Message, Reasoning, Stop, Usage, estimate_tokens},
         frame::Body,
         secret::mask,
@@ -18,10 +27,14 @@ use crate::{
     },
 };
 
-/// Longer waits are for the next provider, or the person, to fill.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// An answer may not grow beyond this.
 const LONGEST: usize = 2 << 20;
+/// What an answer ends with that ran into its limit.
+pub(super) const CUT: &str = "\n\n*(cut: the answer reached its length limit)*";
+/// What an answer ends with that the provider cut off.
+const WITHHELD: &str = "\n\n*(cut: the provider withheld the rest of this answer)*";
+/// Name of the provider of commands.
+const OFFLINE: &str = "offline";
 
 /// What came of asking.
 #[expect(
@@ -36,12 +49,14 @@ pub(super) enum Reply {
     Failed(&'static str, String),
 }
 
-/// Why one try ended.
+/// Why one call ended without an answer.
 enum Broken {
+    /// The person stopped it; what was said by then.
     Stopped(String),
-    Error(ProviderError),
     /// A limit on money is reached; the text says which.
     Budget(String),
+    /// It failed; whether some of what it wrote was shown.
+    Error { error: ProviderError, heard: bool },
 }
 
 /// The text when nothing came within the turn's time.
@@ -52,53 +67,91 @@ pub(super) fn too_slow(waited: Duration) -> String {
     )
 }
 
-/// Asks the providers in order until one answers.
+/// Who is to be asked in a turn: what the message names, then what the conversation and the person
+/// chose, then what the configuration says for such a turn.
+pub(super) async fn wish(work: &Work) -> Result<Wish> {
+    let task = if work.asked.external_id.starts_with("schedule:") {
+        Task::Agent
+    } else {
+        Task::Chat
+    };
+    let named = (work.asked.text.as_str(), work.asked.model.clone());
+    let whose = (Some(work.turn.session), work.asked.user);
+    wish_for(&work.core, task, named, whose).await
+}
+
+/// The same for a message that may not have been sent yet: its text, and the model that it names.
+pub(super) async fn wish_for(
+    core: &Core,
+    task: Task,
+    (text, named): (&str, Option<String>),
+    whose: (Option<SessionId>, UserId),
+) -> Result<Wish> {
+    if crate::providers::is_command(text) {
+        return Ok(Wish {
+            exact: Some(OFFLINE.to_owned()),
+            ..Wish::of(task)
+        });
+    }
+    let store = &core.parts.store;
+    Ok(Wish {
+        task,
+        exact: named.filter(|name| !matches!(name.as_str(), "" | "auto" | "default")),
+        preferred: store.read(move |c| models::chosen(c, whose)).await?,
+    })
+}
+
+/// Asks for the next step of a turn.
 pub(super) async fn ask(work: &Work, request: &Request) -> Reply {
-    let (chain, model) = match choose(work).await {
-        Ok(chosen) => chosen,
-        Err(text) => return Reply::Failed("NO_SUCH_MODEL", text),
+    let call = Call {
+        core: &work.core,
+        wish: &work.wish,
+        bill: bill(work),
+        purse: &work.purse,
+        cancel: &work.cancel,
+        work: Some(work),
     };
-    let request = Request {
-        model,
-        ..request.clone()
-    };
-    let (mut last, mut over) = (None, None::<String>);
-    for (n, provider) in chain.iter().enumerate() {
-        // It stands in for a model only where it is certain; else the failure is the answer.
-        let failed = last.is_some() || over.is_some();
-        if provider.about().offline && failed && !is_certain(&work.asked.text) {
-            break;
+    match route::answer(&call, request).await {
+        Ok(mut answered) => {
+            distinct_ids(work, &mut answered.said);
+            Reply::Said(answered.said, answered.about)
         }
-        if n > 0 {
-            if let Some(text) = &over {
-                notice(work, "budget", text);
-            }
-            notice(
-                work,
-                "fallback",
-                &format!("Answering with `{}` instead.", provider.about().name),
-            );
+        Err(End::Stopped(text)) => Reply::Cancelled(text),
+        Err(End::Unknown(text)) => Reply::Failed("NO_SUCH_MODEL", text),
+        Err(End::Budget(text)) => Reply::Failed("BUDGET", text),
+        Err(End::Failed(Some(error))) => Reply::Failed("PROVIDER", failure(&error)),
+        Err(End::Failed(None)) => {
+            Reply::Failed("PROVIDER", "No model provider is configured.".to_owned())
         }
-        let asked = if provider.about().offline {
-            plain(work, &request)
-        } else {
-            request.clone()
-        };
-        match persist(work, provider, &asked).await {
-            Ok((said, about)) => return Reply::Said(said, about),
-            Err(Broken::Stopped(text)) => return Reply::Cancelled(text),
-            Err(Broken::Error(error)) => {
-                tracing::warn!(provider = provider.about().name, %error, "a model call failed");
-                last = Some(error);
-            }
-            Err(Broken::Budget(text)) => over = over.or(Some(text)),
-        }
+        Err(End::LeftAlone(why)) => Reply::Failed(
+            "PROVIDER",
+            format!(
+                "No model can be asked just now: {why}.\n\nYour message is kept; send it again then. `nexflow provider reset NAME` has one asked at once."
+            ),
+        ),
     }
-    match (over, last) {
-        (Some(text), _) => Reply::Failed("BUDGET", text),
-        (None, Some(error)) => Reply::Failed("PROVIDER", failure(&error)),
-        (None, None) => Reply::Failed("PROVIDER", "No model provider is configured.".to_owned()),
+}
+
+fn bill(work: &Work) -> Bill {
+    Bill {
+        step: work.open,
+        turn: Some(work.turn.id),
+        session: work.turn.session,
+        user: work.place.user,
+        person: work.place.person,
+        agent: spend::AGENT.to_owned(),
+        channel: work.turn.reply_to.connector.clone(),
+        schedule: work.schedule(),
+        purpose: "chat".to_owned(),
     }
+}
+
+/// Asks on behalf of a skill, which nobody watches.
+pub(super) async fn think(
+    call: &Call<'_>,
+    request: &Request,
+) -> std::result::Result<Answered, End> {
+    route::answer(call, request).await
 }
 
 fn failure(error: &ProviderError) -> String {
@@ -122,78 +175,19 @@ fn plain(work: &Work, request: &Request) -> Request {
     }
 }
 
-/// Providers in order, and the model where the message names one.
-async fn choose(work: &Work) -> Result<(Vec<Arc<dyn Provider>>, Option<String>), String> {
-    let providers = &work.core.parts.live().providers;
-    if work.by_command() {
-        return Ok((vec![providers.offline()], None));
-    }
-    match work.asked.model.as_deref() {
-        None | Some("" | "auto" | "default") => Ok((providers.chain().await, None)),
-        Some(named) => {
-            if let Some(provider) = providers.get(named) {
-                return Ok((vec![provider], None));
-            }
-            let by_prefix = named
-                .split_once('/')
-                .and_then(|(name, model)| Some((providers.get(name)?, model.to_owned())));
-            match by_prefix {
-                Some((provider, model)) => Ok((vec![provider], Some(model))),
-                None => Err(format!(
-                    "There is no provider `{named}`. Name one of llm.providers, or PROVIDER/MODEL."
-                )),
-            }
-        }
-    }
-}
-
-/// One provider, tried twice where the second time may help.
-async fn persist(
-    work: &Work,
-    provider: &Arc<dyn Provider>,
+/// One call of one provider: what it may cost is reserved first, then its answer is heard to the end.
+async fn attempt(
+    call: &Call<'_>,
+    choice: &Choice,
     request: &Request,
-) -> Result<(Said, About), Broken> {
-    let providers = &work.core.parts.live().providers;
-    let name = provider.about().name;
-    let mut tried = 0;
-    loop {
-        tried += 1;
-        let error = match stream(work, provider, request).await {
-            Ok(said) => {
-                providers.answered(&name);
-                return Ok(said);
-            }
-            Err(Broken::Error(error)) => error,
-            stopped => return stopped,
-        };
-        spend::failed(work, &error).await;
-        providers.failed(&name, &error);
-        let wait = match &error {
-            ProviderError::RateLimited { after, .. } => after.unwrap_or(Duration::from_secs(1)),
-            ProviderError::Down { .. } => Duration::from_millis(300),
-            _ => return Err(Broken::Error(error)),
-        };
-        if tried > 1 || wait > PATIENCE {
-            return Err(Broken::Error(error));
-        }
-        tracing::info!(provider = name, %error, wait_ms = wait.as_millis(), "asking again");
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = work.cancel.cancelled() => return Err(Broken::Stopped(String::new())),
-        }
-        notice(
-            work,
-            "retry",
-            &format!("`{name}` did not finish; asking again."),
-        );
-    }
-}
-
-async fn stream(
-    work: &Work,
-    provider: &Arc<dyn Provider>,
-    request: &Request,
-) -> Result<(Said, About), Broken> {
+) -> std::result::Result<(Said, About), Broken> {
+    let request = Request {
+        model: choice.model.clone(),
+        ..request.clone()
+    };
+    let request = spend::reserve(call, &choice.about(), &request)
+        .await
+        .map_err(Broken::Budget)?;
     let mut said = Said {
         name: String::new(),
         text: String::new(),
@@ -202,35 +196,53 @@ async fn stream(
         usage: Usage::default(),
         first_token_at: None,
     };
-    let request = spend::reserve(work, &provider.about(), request)
-        .await
-        .map_err(Broken::Budget)?;
-    let mut answer = tokio::select! {
-        answer = provider.complete(&request) => answer.map_err(Broken::Error)?,
-        () = work.cancel.cancelled() => return Err(Broken::Stopped(String::new())),
+    let stop = match listen(call, choice, (&request, &mut said)).await {
+        Ok(stop) => stop,
+        Err(None) => return Err(Broken::Stopped(said.text)),
+        Err(Some(error)) => {
+            let heard = said.first_token_at.is_some();
+            return Err(Broken::Error { error, heard });
+        }
     };
-    work.purse.accepted();
-    let stop = loop {
+    masked(&mut said);
+    if stop == Stop::Length && said.calls.is_empty() {
+        said.text.push_str(CUT);
+    }
+    if stop == Stop::Filtered {
+        said.text.push_str(WITHHELD);
+    }
+    // A local server's own model is known only now.
+    said.name = choice.name();
+    Ok((said, choice.about()))
+}
+
+/// Hears an answer to its end; with no error it was the person who ended it.
+async fn listen(
+    call: &Call<'_>,
+    choice: &Choice,
+    (request, said): (&Request, &mut Said),
+) -> std::result::Result<Stop, Option<ProviderError>> {
+    let mut answer = tokio::select! {
+        answer = choice.provider.complete(request) => answer?,
+        () = call.cancel.cancelled() => return Err(None),
+    };
+    call.purse.accepted();
+    loop {
         let delta = tokio::select! {
             delta = answer.next() => delta,
-            () = work.cancel.cancelled() => return Err(Broken::Stopped(said.text)),
+            () = call.cancel.cancelled() => return Err(None),
         };
-        if let Some(Ok(delta)) = &delta {
-            work.purse.heard(delta);
-        }
+        let delta = delta.ok_or_else(|| cut(choice))??;
+        call.purse.heard(&delta);
         match delta {
-            Some(Ok(Delta::Text(piece))) => hear(work, &mut said, piece),
-            Some(Ok(delta @ (Delta::Reasoning(_) | Delta::Kept { .. }))) => {
-                think(work, &mut said, &delta);
-            }
-            Some(Ok(Delta::Notice(text))) => notice(work, "model", &text),
-            Some(Ok(Delta::Call(call))) => said.calls.push(call),
-            Some(Ok(Delta::Done { usage, stop })) => {
+            Delta::Text(piece) => hear(call, said, piece),
+            Delta::Reasoning(_) | Delta::Kept { .. } => ponder(call, said, &delta),
+            Delta::Notice(text) => notice(call, text),
+            Delta::Call(asked) => said.calls.push(asked),
+            Delta::Done { usage, stop } => {
                 said.usage = usage;
-                break stop;
+                return Ok(stop);
             }
-            Some(Err(error)) => return Err(Broken::Error(error)),
-            None => return Err(Broken::Error(cut(provider))),
         }
         if said.text.len() > LONGEST {
             said.usage = Usage {
@@ -238,54 +250,26 @@ async fn stream(
                 estimated: true,
                 ..said.usage
             };
-            break Stop::Length;
+            return Ok(Stop::Length);
         }
-    };
-    Ok(whole(
-        work,
-        provider,
-        (said, stop),
-        request.model.as_deref(),
-    ))
+    }
 }
 
-/// An answer that has ended, as it is kept: named, with ids that stand for one call, without secrets.
-fn whole(
-    work: &Work,
-    provider: &Arc<dyn Provider>,
-    (mut said, stop): (Said, Stop),
-    model: Option<&str>,
-) -> (Said, About) {
-    let about = match model {
-        Some(model) => provider.about_model(model),
-        None => provider.about(),
-    };
-    said.name = format!("{}/{}", about.name, about.model);
-    distinct_ids(work, &mut said);
-    masked(&mut said);
-    if stop == Stop::Length && said.calls.is_empty() {
-        said.text
-            .push_str("\n\n*(cut: the answer reached its length limit)*");
-    }
-    if stop == Stop::Filtered {
-        said.text
-            .push_str("\n\n*(cut: the provider withheld the rest of this answer)*");
-    }
-    (said, about)
-}
-
-fn cut(provider: &Arc<dyn Provider>) -> ProviderError {
+fn cut(choice: &Choice) -> ProviderError {
     ProviderError::Garbled {
-        provider: provider.about().name,
+        provider: choice.about().name,
         detail: "its answer has no end".to_owned(),
     }
 }
 
 /// Shows a piece of text; text after a tool call begins a new paragraph.
-fn hear(work: &Work, said: &mut Said, piece: String) {
-    if said.text.is_empty() {
-        said.first_token_at
-            .get_or_insert_with(|| work.core.parts.clock.now());
+pub(super) fn hear(call: &Call<'_>, said: &mut Said, piece: String) {
+    let first = said.text.is_empty();
+    said.first_token_at
+        .get_or_insert_with(|| call.core.parts.clock.now());
+    said.text.push_str(&piece);
+    let Some(work) = call.work else { return };
+    if first {
         let earlier = work
             .steps
             .iter()
@@ -294,21 +278,44 @@ fn hear(work: &Work, said: &mut Said, piece: String) {
             live(work, "\n\n".to_owned());
         }
     }
-    said.text.push_str(&piece);
     live(work, piece);
 }
 
 /// Thoughts are shown as they come and kept with the answer.
-fn think(work: &Work, said: &mut Said, delta: &Delta) {
+fn ponder(call: &Call<'_>, said: &mut Said, delta: &Delta) {
     Reasoning::take(&mut said.reasoning, delta);
-    if let Delta::Reasoning(piece) = delta {
-        said.first_token_at
-            .get_or_insert_with(|| work.core.parts.clock.now());
+    let Delta::Reasoning(piece) = delta else {
+        return;
+    };
+    said.first_token_at
+        .get_or_insert_with(|| call.core.parts.clock.now());
+    if let Some(work) = call.work {
         let body = Body::Reasoning {
             turn_id: work.turn.id,
             text: piece.clone(),
         };
         work.core.parts.bus.live(work.turn.session, body);
+    }
+}
+
+/// What the person should know about an answer, as it comes.
+fn notice(call: &Call<'_>, text: String) {
+    if let Some(work) = call.work {
+        let body = Body::Notice {
+            turn_id: Some(work.turn.id),
+            code: "model".to_owned(),
+            text,
+        };
+        work.core.parts.bus.live(work.turn.session, body);
+    }
+}
+
+/// What was shown of an answer that broke off does not count.
+fn take_back(call: &Call<'_>) {
+    if let Some(work) = call.work {
+        let turn_id = work.turn.id;
+        let bus = &work.core.parts.bus;
+        bus.live(work.turn.session, Body::Reset { turn_id });
     }
 }
 
@@ -368,13 +375,4 @@ fn distinct_ids(work: &Work, said: &mut Said) {
         }
         used.push(call.id.clone());
     }
-}
-
-fn notice(work: &Work, code: &str, text: &str) {
-    let body = Body::Notice {
-        turn_id: Some(work.turn.id),
-        code: code.to_owned(),
-        text: text.to_owned(),
-    };
-    work.core.parts.bus.live(work.turn.session, body);
 }

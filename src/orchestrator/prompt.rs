@@ -2,7 +2,11 @@
 //! `USER.md` and `WORKSPACE.md` in the data directory. What changes least comes first, so that
 //! providers can cache it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
 
 use sha2::{Digest as _, Sha256};
 
@@ -13,12 +17,35 @@ const SYSTEM: &str = include_str!("prompts/system.md");
 const USER: &str = include_str!("prompts/USER.md");
 const WORKSPACE: &str = include_str!("prompts/WORKSPACE.md");
 
+/// What a prompt is made of, besides the skills.
+const FILES: [&str; 3] = ["prompts/system.md", "USER.md", "WORKSPACE.md"];
+
 /// A profile file may take this many bytes of the prompt.
 const PROFILE: usize = 8000;
 
 /// The prompt files of a data directory.
 pub(super) struct Prompts {
     data_dir: PathBuf,
+    /// The last one, and what it was made of.
+    last: Mutex<Option<(Source, System)>>,
+}
+
+/// A system prompt, and the file of the person's that it tells of.
+type System = (String, Option<&'static str>);
+
+/// What a system prompt is made of: it is built once for each change of that.
+struct Source {
+    files: [Stamp; 3],
+    instructions: Arc<[(String, String)]>,
+}
+
+/// When a file was changed, and its size; none if it is not there.
+type Stamp = Option<(SystemTime, u64)>;
+
+impl Source {
+    fn is(&self, other: &Self) -> bool {
+        self.files == other.files && Arc::ptr_eq(&self.instructions, &other.instructions)
+    }
 }
 
 impl Prompts {
@@ -36,14 +63,35 @@ impl Prompts {
         }
         Self {
             data_dir: data_dir.to_owned(),
+            last: Mutex::default(),
         }
     }
 
     /// The system prompt: who the agent is, which instructions it may read, whom it serves; and the
     /// file of the person's that it tells of, if one is filled in.
-    pub(super) fn system(&self, toolbox: &Toolbox) -> (String, Option<&'static str>) {
+    pub(super) fn system(&self, toolbox: &Toolbox) -> System {
+        let source = Source {
+            files: FILES.map(|name| self.stamp(name)),
+            instructions: Arc::clone(toolbox.instructions()),
+        };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, made)) = &*last
+            && of.is(&source)
+        {
+            return made.clone();
+        }
+        let made = self.make(&source.instructions);
+        *last = Some((source, made.clone()));
+        made
+    }
+
+    fn stamp(&self, name: &str) -> Stamp {
+        let data = std::fs::metadata(self.data_dir.join(name)).ok()?;
+        Some((data.modified().ok()?, data.len()))
+    }
+
+    fn make(&self, index: &[(String, String)]) -> System {
         let mut prompt = self.read("prompts/system.md", SYSTEM);
-        let index = toolbox.instructions();
         if !index.is_empty() {
             prompt.push_str("\n\n# Instructions\n\nRead one with the tool `skill` before you do what it is about:\n");
             for (name, about) in index {
@@ -128,6 +176,27 @@ mod tests {
         std::fs::write(folder.path().join("USER.md"), "mine").unwrap();
         refresh(folder.path(), "USER.md", "third").unwrap();
         assert_eq!(read(), "mine");
+    }
+
+    #[test]
+    fn a_prompt_is_made_once_for_each_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let prompts = Prompts::prepare(folder.path());
+        let instructions: Arc<[(String, String)]> = [("a".to_owned(), "b".to_owned())].into();
+        let source = |instructions: &Arc<[(String, String)]>| Source {
+            files: FILES.map(|name| prompts.stamp(name)),
+            instructions: Arc::clone(instructions),
+        };
+        let before = source(&instructions);
+        assert!(before.is(&source(&instructions)), "nothing changed");
+        let same_words: Arc<[(String, String)]> = [("a".to_owned(), "b".to_owned())].into();
+        assert!(
+            !before.is(&source(&same_words)),
+            "the skills were read again"
+        );
+        std::fs::write(folder.path().join("USER.md"), "I am new here").unwrap();
+        assert!(!before.is(&source(&instructions)), "a file changed");
+        assert!(prompts.make(&instructions).0.contains("I am new here"));
     }
 
     #[test]

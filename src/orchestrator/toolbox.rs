@@ -3,18 +3,18 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{Core, events, status, work::Work};
+use super::{Core, choose, events, status, work::Work};
 use crate::{
     fail::{self, Point},
     policy::words,
-    skills::run::LiveOutput,
+    skills::{Skill, run::LiveOutput},
     store::{Result, Tx, parking, sessions, turns},
     tools::{self, Done, Scope, Tool},
     types::{
@@ -36,39 +36,80 @@ pub(super) type Finished = (StepId, Done, Provenance);
 /// The tools of one turn. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Toolbox {
-    tools: Arc<BTreeMap<String, Arc<dyn Tool>>>,
+    inner: Arc<Inner>,
+}
+
+/// What there is while no skill changes.
+struct Inner {
+    tools: BTreeMap<String, Arc<dyn Tool>>,
+    /// How each is shown, and whether models are shown it.
+    specs: Vec<(ToolSpec, bool)>,
+    /// What those for models take of a window.
+    tokens: u64,
     instructions: Arc<[(String, String)]>,
 }
+
+/// The toolbox of the skills as they last were: it is built once for each change of them.
+#[derive(Default)]
+pub(super) struct Built(Mutex<Option<(Skills, Toolbox)>>);
+
+type Skills = Arc<Vec<Arc<Skill>>>;
 
 impl Toolbox {
     /// What there is now: skills come and go while the daemon runs.
     pub(super) fn now(core: &Core) -> Self {
+        let skills = core.parts.kit.catalog.snapshot();
+        let mut built = core.built.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*built {
+            Some((known, toolbox)) if Arc::ptr_eq(known, &skills) => toolbox.clone(),
+            _ => {
+                let toolbox = Self::build(core);
+                *built = Some((skills, toolbox.clone()));
+                toolbox
+            }
+        }
+    }
+
+    fn build(core: &Core) -> Self {
         let kit = &core.parts.kit;
         let built_in = tools::KINDS.iter().map(|make| make(kit));
         let status: Arc<dyn Tool> = Arc::new(status::Status::new(Arc::clone(&core.parts.facts)));
+        let choose: Arc<dyn Tool> = Arc::new(choose::Choose::new(&core.parts));
         let mut all: BTreeMap<String, Arc<dyn Tool>> = built_in
-            .chain([status])
+            .chain([status, choose])
             .map(|tool| (tool.spec().name, tool))
             .collect();
         for tool in tools::skill::usable(kit) {
             // A skill cannot take the place of a built-in tool.
             all.entry(tool.spec().name).or_insert(tool);
         }
+        let specs: Vec<(ToolSpec, bool)> =
+            all.values().map(|t| (t.spec(), t.for_models())).collect();
+        let text = |s: &ToolSpec| {
+            estimate_tokens(&s.description) + estimate_tokens(&s.input_schema.to_string()) + 8
+        };
+        let shown = specs.iter().filter(|(_, for_models)| *for_models);
+        let tokens = shown.map(|(spec, _)| text(spec)).sum();
         Self {
-            tools: Arc::new(all),
-            instructions: tools::skill::instructions(kit).into(),
+            inner: Arc::new(Inner {
+                tools: all,
+                specs,
+                tokens,
+                instructions: tools::skill::instructions(kit).into(),
+            }),
         }
     }
 
     /// How they are shown to a model, or to the provider of commands.
     pub(super) fn specs(&self, commands: bool) -> Vec<ToolSpec> {
-        let shown = self.tools.values().filter(|t| commands || t.for_models());
-        shown.map(|t| t.spec()).collect()
+        let specs = self.inner.specs.iter();
+        let shown = specs.filter(|(_, for_models)| commands || *for_models);
+        shown.map(|(spec, _)| spec.clone()).collect()
     }
 
     /// One of them.
     pub(super) fn get(&self, name: &str) -> Option<&Arc<dyn Tool>> {
-        self.tools.get(name)
+        self.inner.tools.get(name)
     }
 
     /// What one of them may do to the flow of data; what is not there does nothing.
@@ -78,16 +119,12 @@ impl Toolbox {
 
     /// What they take of a model's window.
     pub(super) fn tokens(&self) -> u64 {
-        let specs = self.specs(false);
-        let text = |s: &ToolSpec| {
-            estimate_tokens(&s.description) + estimate_tokens(&s.input_schema.to_string()) + 8
-        };
-        specs.iter().map(text).sum()
+        self.inner.tokens
     }
 
     /// Instructions that can be read: name and description.
-    pub(super) fn instructions(&self) -> &[(String, String)] {
-        &self.instructions
+    pub(super) fn instructions(&self) -> &Arc<[(String, String)]> {
+        &self.inner.instructions
     }
 
     /// Whether a call of it may change something.
@@ -97,8 +134,8 @@ impl Toolbox {
 
     /// Names of those that may run again after a crash.
     pub(super) fn idempotent(&self) -> HashSet<String> {
-        self.tools
-            .iter()
+        let tools = self.inner.tools.iter();
+        tools
             .filter(|(_, t)| t.idempotent())
             .map(|(name, _)| name.clone())
             .collect()
@@ -132,7 +169,7 @@ impl Toolbox {
                 ..Done::text("Stopped before it began.")
             };
         }
-        let Some(tool) = self.tools.get(&call.tool) else {
+        let Some(tool) = self.inner.tools.get(&call.tool) else {
             return Done::failed(format!(
                 "There is no tool `{}`.{}",
                 call.tool,
@@ -149,6 +186,7 @@ impl Toolbox {
             place: work.place.clone(),
             message: Some(work.asked.id),
             turn: Some(work.turn.id),
+            schedule: work.schedule(),
             cancel: work.cancel.clone(),
             live: Some(live),
             allowed,
@@ -164,10 +202,10 @@ impl Toolbox {
 
     /// A hint for a name that is nearly right.
     fn near(&self, name: &str) -> String {
-        let best = self
-            .tools
-            .keys()
-            .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+        let best =
+            self.inner.tools.keys().max_by(|a, b| {
+                strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
+            });
         match best {
             Some(best) if strsim::jaro_winkler(best, name) > 0.8 => {
                 format!(" Did you mean `{best}`?")

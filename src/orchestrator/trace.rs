@@ -1,5 +1,7 @@
 //! The time line of one message: what happened to it, when, and what it took.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Connection;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -10,15 +12,15 @@ use crate::{
         approvals::{self, Approval},
         attempts, inbox, messages, outbox,
         turns::{self, Step, StepKind},
-        usage,
+        usage::{self, Attempt, Ended},
     },
-    types::{MessageId, SessionId, Timestamp, TurnId, frame::UsageInfo, money::Usd},
+    types::{MessageId, SessionId, StepId, Timestamp, TurnId, frame::UsageInfo, money::Usd},
 };
 
 /// One stage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Stage {
-    /// `inbox`, `turn`, `model`, `tool`, `approval`, `answer`, `outbox` or `delivery` (one try).
+    /// `inbox`, `turn`, `model` (also what a skill asked), `tool`, `approval`, `answer`, `outbox` or `delivery` (one try).
     pub stage: &'static str,
     /// What it was: a provider and model, a skill, a connector.
     pub name: String,
@@ -82,13 +84,13 @@ pub(super) fn of(c: &Connection, id: MessageId) -> Result<Option<Trace>> {
             duration_ms: turn.finished_at.map(|at| between(turn.started_at, at)),
             detail: json!({ "attempt": turn.attempt, "error": turn.error }),
         });
+        let mut attempts = usage::attempts(c, turn.id)?;
         for done in turns::steps(c, turn.id)? {
-            let attempts = match done.kind {
-                StepKind::Model { .. } => usage::of_step(c, done.id)?,
-                StepKind::Tool { .. } => Vec::new(),
-            };
-            stages.push(step(done, &attempts));
+            let own = attempts.extract_if(.., |one| one.step == Some(done.id));
+            let own: Vec<Attempt> = own.collect();
+            stages.push(step(done, &own));
         }
+        stages.extend(thoughts(attempts));
         stages.extend(approvals::of_turn(c, turn.id)?.into_iter().map(question));
         stages.sort_by_key(|stage| stage.at);
         if let Some(answer) = messages::answer_of(c, turn.id)? {
@@ -106,9 +108,18 @@ pub(super) fn of(c: &Connection, id: MessageId) -> Result<Option<Trace>> {
     }))
 }
 
-fn step(step: Step, attempts: &[usage::Attempt]) -> Stage {
+/// What attempts cost together, if that is known of each.
+fn cost(attempts: &[Attempt]) -> Option<Usd> {
     let costs = attempts.iter().map(|attempt| attempt.cost_usd);
-    let cost: Option<Usd> = costs.reduce(|a, b| Some(a?.plus(b?))).flatten();
+    costs.reduce(|a, b| Some(a?.plus(b?))).flatten()
+}
+
+fn cached(attempts: &[Attempt]) -> bool {
+    let cached = Ended::Cached.as_str();
+    attempts.last().is_some_and(|last| last.status == cached)
+}
+
+fn step(step: Step, attempts: &[Attempt]) -> Stage {
     let took = step.finished_at.map(|at| between(step.started_at, at));
     let first = step.first_token_at.map(|at| between(step.started_at, at));
     let (stage, name, detail) = match step.kind {
@@ -124,8 +135,9 @@ fn step(step: Step, attempts: &[usage::Attempt]) -> Stage {
             (
                 "model",
                 name,
-                json!({ "usage": usage, "cost_usd": cost, "first_token_ms": first, "calls": calls,
-                        "attempts": attempts, "reasoning": thoughts }),
+                json!({ "usage": usage, "cost_usd": cost(attempts), "first_token_ms": first,
+                        "calls": calls, "attempts": attempts, "cached": cached(attempts),
+                        "reasoning": thoughts }),
             )
         }
         StepKind::Tool { call, output, .. } => {
@@ -146,6 +158,34 @@ fn step(step: Step, attempts: &[usage::Attempt]) -> Stage {
         duration_ms: took,
         detail,
     }
+}
+
+/// What skills asked models: each question with all attempts at it.
+fn thoughts(attempts: Vec<Attempt>) -> Vec<Stage> {
+    let mut questions: BTreeMap<Option<StepId>, Vec<Attempt>> = BTreeMap::new();
+    for one in attempts {
+        questions.entry(one.step).or_default().push(one);
+    }
+    questions
+        .into_values()
+        .filter_map(|all| thought(&all))
+        .collect()
+}
+
+fn thought(attempts: &[Attempt]) -> Option<Stage> {
+    let (first, last) = (attempts.first()?, attempts.last()?);
+    let at = first.started_at.unwrap_or(first.at);
+    Some(Stage {
+        stage: "model",
+        name: format!("{}/{}", last.provider, last.model),
+        status: last.status.clone(),
+        at,
+        duration_ms: Some(between(at, last.at)),
+        detail: json!({
+            "purpose": last.purpose, "task": last.task, "usage": last.usage, "cost_usd": cost(attempts),
+            "attempts": attempts, "cached": cached(attempts),
+        }),
+    })
 }
 
 /// A question, from when it was asked to when it was settled.

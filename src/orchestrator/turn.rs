@@ -1,7 +1,11 @@
 //! One turn: ask the model, run what it calls, until it answers. Every step is written as it happens,
 //! so a turn that was killed goes on from its last step.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
@@ -20,6 +24,7 @@ use super::{
 use crate::{
     fail::{self, Point},
     policy::Flow,
+    providers::Wish,
     store::{
         Result, Tx,
         inbox::Waiting,
@@ -94,9 +99,12 @@ pub(super) async fn next(core: &Arc<Core>, session: SessionId, stop: &Stop) -> R
         steps: claim.steps,
         open: claim.open,
         purse: Purse::new(claim.spent),
+        wish: Wish::default(),
+        stood_in: Mutex::default(),
         joined: Vec::new(),
     };
     work.load_joined().await?;
+    work.wish = model::wish(&work).await?;
     guarded(&mut work, stop)
         .instrument(span)
         .await

@@ -1,6 +1,9 @@
 //! A turn in work: what was done so far, what is asked next, and writing each step as it happens.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -16,16 +19,17 @@ use super::{
 use crate::{
     fail::{self, Point},
     policy::Flow,
-    providers::{About, Request},
+    providers::{About, Request, Wish},
     store::{
         Result,
         approvals::Approval,
         inbox::Waiting,
         turns::{self, Said, Step, StepKind, Turn},
+        usage,
         users::Role,
     },
     types::{
-        Place, StepId, TurnId,
+        Place, ScheduleId, StepId, TurnId,
         chat::{Call, Message},
         frame::{Body, CallStatus},
     },
@@ -56,6 +60,10 @@ pub(super) struct Work {
     pub(super) open: Option<StepId>,
     /// What it cost so far, and what the call that runs may cost.
     pub(super) purse: Purse,
+    /// Who is to be asked.
+    pub(super) wish: Wish,
+    /// That another model than the first answered, and why.
+    pub(super) stood_in: Mutex<Option<String>>,
     /// What was said while it ran: each before the step with that ordinal.
     pub(super) joined: Vec<(u32, Message)>,
 }
@@ -166,7 +174,14 @@ impl Work {
             },
             max_output_tokens: self.core.parts.live().turns.max_output_tokens,
             model: None,
+            temperature: None,
         }
+    }
+
+    /// The schedule that asked, if one did: its message has its id in its own.
+    pub(super) fn schedule(&self) -> Option<ScheduleId> {
+        let slot = self.asked.external_id.strip_prefix("schedule:")?;
+        slot.split(':').next()?.parse().ok()
     }
 
     /// Whether this is a command, which no model is needed for.
@@ -203,10 +218,7 @@ impl Work {
         let Some(id) = self.open.take() else {
             return Ok(Vec::new());
         };
-        // The step is the one that is paid for.
-        self.open = Some(id);
-        let charge = self.paid(&said, about);
-        self.open = None;
+        let charge = self.purse.paid(&self.core, &said, about);
         self.steps.push(self.said_step(id, &said));
         let first = self.next_ordinal();
         let calls = said.calls.iter().map(|call| (StepId::new(), call.clone()));
@@ -218,7 +230,9 @@ impl Work {
             .store
             .keep(move |tx| {
                 turns::finish_model(tx, id, &said, now)?;
-                charge.write(tx, now)?;
+                if let Some(charge) = &charge {
+                    charge.write(tx, now)?;
+                }
                 events::said(tx, belongs, &said, now)?;
                 written
                     .iter()
@@ -285,6 +299,16 @@ impl Work {
         let finished = self.toolbox.run(self, calls).await?;
         for one in finished {
             self.take_result(one);
+        }
+        // What skills asked of a model counts too.
+        if self.core.parts.live().turns.max_cost_usd.is_some() {
+            let turn = self.turn.id;
+            let read = self
+                .core
+                .parts
+                .store
+                .read(move |c| usage::known_cost(c, turn));
+            self.purse.set_spent(read.await?);
         }
         Ok(())
     }

@@ -34,6 +34,14 @@ pub enum ProviderError {
         /// What was seen.
         detail: String,
     },
+    /// Nothing answers at its address: ask someone else at once.
+    #[error("{provider} cannot be reached: {detail}")]
+    Unreachable {
+        /// Name of the provider.
+        provider: String,
+        /// What was seen.
+        detail: String,
+    },
     /// The conversation does not fit: make it shorter.
     #[error(
         "the conversation is too long for {provider}: {detail}. Send a shorter message, begin a new \
@@ -86,6 +94,7 @@ impl ProviderError {
         match self {
             Self::RateLimited { .. } => "rate_limited",
             Self::Down { .. } => "down",
+            Self::Unreachable { .. } => "unreachable",
             Self::TooLong { .. } => "too_long",
             Self::Credentials { .. } => "credentials",
             Self::Refused { .. } => "refused",
@@ -98,6 +107,7 @@ impl ProviderError {
         match self {
             Self::RateLimited { detail, .. }
             | Self::Down { detail, .. }
+            | Self::Unreachable { detail, .. }
             | Self::TooLong { detail, .. }
             | Self::Credentials { detail, .. }
             | Self::Refused { detail, .. }
@@ -154,6 +164,12 @@ impl ProviderError {
                 detail.push_str(&cause_text);
             }
             source = cause.source();
+        }
+        if error.is_connect() {
+            return Self::Unreachable {
+                provider: provider.to_owned(),
+                detail: presentable(&detail),
+            };
         }
         Self::down(provider, &detail)
     }

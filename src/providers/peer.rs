@@ -1,7 +1,7 @@
 //! The server of one provider: how it is asked, and how its streamed answer is read.
 //!
-//! Owns time limits, size limits, the mapping of statuses, and the one retry there is (a connection
-//! that never came about). What the frames of a stream mean is the [`Dialect`]'s business.
+//! Owns time limits, size limits and the mapping of statuses; whether to ask again is the caller's to
+//! decide. What the frames of a stream mean is the [`Dialect`]'s business.
 
 mod halves;
 mod progress;
@@ -35,9 +35,6 @@ const SMALL: Duration = Duration::from_secs(10);
 /// How much is read of an error, and of the answer to a small request.
 const ERROR_BODY: usize = 64 << 10;
 const SMALL_BODY: usize = 4 << 20;
-
-/// Before the one retry.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// Longer than this nobody waits.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
@@ -229,15 +226,7 @@ impl Peer {
                 .header(CONTENT_TYPE, "application/json")
                 .body(Bytes::from(body.to_string()));
         }
-        let again = request.try_clone();
-        let response = match (request.send().await, again) {
-            (Err(e), Some(again)) if e.is_connect() && !e.is_timeout() => {
-                tokio::time::sleep(PAUSE).await;
-                again.send().await
-            }
-            (response, _) => response,
-        };
-        let response = response.map_err(|e| self.transport(e))?;
+        let response = request.send().await.map_err(|e| self.transport(e))?;
         if response.status().is_success() {
             return Ok(response);
         }

@@ -66,12 +66,12 @@ fn column(scope: Scope) -> &'static str {
 fn keys(bill: &Bill) -> Vec<(Scope, String)> {
     let mut keys = vec![
         (Scope::All, String::new()),
-        (Scope::Turn, bill.turn.to_string()),
         (Scope::Session, bill.session.to_string()),
         (Scope::User, bill.person.to_string()),
         (Scope::Agent, bill.agent.clone()),
         (Scope::Channel, bill.channel.clone()),
     ];
+    keys.extend(bill.turn.map(|id| (Scope::Turn, id.to_string())));
     keys.extend(bill.schedule.map(|id| (Scope::Schedule, id.to_string())));
     keys
 }

@@ -41,6 +41,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(5, "0005_approvals"),
     migration!(6, "0006_money"),
     migration!(7, "0007_allowed"),
+    migration!(8, "0008_routing"),
 ];
 
 /// The version that this binary writes.

@@ -25,10 +25,10 @@ const PRUNE: u128 = 512;
 /// Who pays for a call, and what it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bill {
-    /// The model step.
+    /// The model step, or an id of its own for what a skill asks.
     pub step: Option<StepId>,
-    /// The turn that caused it.
-    pub turn: TurnId,
+    /// The turn that caused it; none for a skill that runs outside a turn.
+    pub turn: Option<TurnId>,
     /// Its conversation.
     pub session: SessionId,
     /// Whose message was answered.
@@ -41,7 +41,7 @@ pub struct Bill {
     pub channel: String,
     /// The schedule that asked.
     pub schedule: Option<ScheduleId>,
-    /// `chat`, `summarise`, `skill` and the like.
+    /// `chat`, or `skill:NAME`.
     pub purpose: String,
 }
 
@@ -258,6 +258,9 @@ fn lost(row: &Row<'_>) -> rusqlite::Result<Spent> {
         source: source_named(&source),
         ended: Ended::Interrupted,
         error: Some("interrupted".to_owned()),
+        detail: None,
+        task: None,
+        started_at: row.get("at")?,
     })
 }
 

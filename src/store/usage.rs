@@ -9,7 +9,7 @@ pub use report::{By, Line, report};
 
 use super::{Result, budgets, reservations::Bill};
 use crate::types::{
-    AttemptId, SessionId, StepId, Timestamp, TurnId,
+    AttemptId, SessionId, StepId, Task, Timestamp, TurnId,
     chat::Usage,
     money::{PriceSource, Usd},
 };
@@ -25,6 +25,8 @@ pub enum Ended {
     Cancelled,
     /// The daemon stopped while it ran.
     Interrupted,
+    /// Nobody was asked: an answer of an earlier time was given again.
+    Cached,
 }
 
 impl Ended {
@@ -35,6 +37,7 @@ impl Ended {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Interrupted => "interrupted",
+            Self::Cached => "cached",
         }
     }
 }
@@ -62,6 +65,12 @@ pub struct Spent {
     pub ended: Ended,
     /// One word for what went wrong.
     pub error: Option<String>,
+    /// The same in a sentence.
+    pub detail: Option<String>,
+    /// What for; not known of one that was interrupted.
+    pub task: Option<Task>,
+    /// When it began.
+    pub started_at: Timestamp,
 }
 
 pub(super) fn stored(n: u64) -> i64 {
@@ -72,9 +81,10 @@ pub(super) fn stored(n: u64) -> i64 {
 pub fn insert(tx: &Transaction<'_>, spent: &Spent, now: Timestamp) -> Result<()> {
     let sql = "INSERT INTO usage (id, step_id, attempt, turn_id, session_id, user_id, person_id, agent,
                  channel, schedule_id, purpose, provider, model, input_tokens, cached_tokens,
-                 output_tokens, estimated, cost_nanousd, price_source, status, error, at)
+                 output_tokens, estimated, cost_nanousd, price_source, status, error, at, detail, task,
+                 started_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-                       ?19, ?20, ?21, ?22)";
+                       ?19, ?20, ?21, ?22, ?23, ?24, ?25)";
     let bill = &spent.bill;
     tx.prepare_cached(sql)?.execute(params![
         spent.id,
@@ -98,9 +108,14 @@ pub fn insert(tx: &Transaction<'_>, spent: &Spent, now: Timestamp) -> Result<()>
         spent.source.as_str(),
         spent.ended.as_str(),
         spent.error,
-        now
+        now,
+        spent.detail,
+        spent.task.map(Task::as_str),
+        spent.started_at
     ])?;
-    count(tx, spent)?;
+    if spent.ended != Ended::Cached {
+        count(tx, spent)?;
+    }
     budgets::add(tx, bill, spent.cost, now)
 }
 
@@ -169,44 +184,69 @@ pub(super) fn number(row: &Row<'_>, name: &str) -> rusqlite::Result<u64> {
 /// An attempt as it is shown in a trace.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Attempt {
+    /// Its model step; for a skill what all attempts at one of its questions share.
+    #[serde(skip)]
+    pub step: Option<StepId>,
+    /// `chat`, or `skill:NAME`.
+    #[serde(skip)]
+    pub purpose: String,
+    /// What for, where that is known.
+    #[serde(skip)]
+    pub task: Option<String>,
     /// Its number in the step.
     pub attempt: u32,
     /// Provider.
     pub provider: String,
     /// Model.
     pub model: String,
-    /// `ok`, `failed`, `cancelled` or `interrupted`.
+    /// `ok`, `failed`, `cancelled`, `interrupted` or `cached`.
     pub status: String,
     /// One word for what went wrong.
     pub error: Option<String>,
+    /// The same in a sentence.
+    pub detail: Option<String>,
     /// Tokens.
     pub usage: Usage,
     /// Cost; none for calls of versions that knew no price.
     pub cost_usd: Option<Usd>,
     /// Where the price came from.
     pub price_source: Option<String>,
+    /// When it began; none for calls of versions that did not keep that.
+    pub started_at: Option<Timestamp>,
     /// When it ended.
     pub at: Timestamp,
 }
 
-/// The attempts of a model step, in order.
-pub fn of_step(c: &Connection, step: StepId) -> Result<Vec<Attempt>> {
+/// All attempts of a turn, those of its skills too, in order.
+pub fn attempts(c: &Connection, turn: TurnId) -> Result<Vec<Attempt>> {
     let mut query =
-        c.prepare_cached("SELECT * FROM usage WHERE step_id = ?1 ORDER BY attempt, at")?;
-    let rows = query.query_map([step], |row| {
+        c.prepare_cached("SELECT * FROM usage WHERE turn_id = ?1 ORDER BY at, attempt")?;
+    let rows = query.query_map([turn], |row| {
         Ok(Attempt {
+            step: row.get("step_id")?,
+            purpose: row.get("purpose")?,
+            task: row.get("task")?,
             attempt: row.get("attempt")?,
             provider: row.get("provider")?,
             model: row.get("model")?,
             status: row.get("status")?,
             error: row.get("error")?,
+            detail: row.get("detail")?,
             usage: tokens(row)?,
             cost_usd: row.get::<_, Option<i64>>("cost_nanousd")?.map(Usd),
             price_source: row.get("price_source")?,
+            started_at: row.get("started_at")?,
             at: row.get("at")?,
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// What is known that a turn cost so far, what its skills asked included.
+pub fn known_cost(c: &Connection, turn: TurnId) -> Result<Usd> {
+    let sql = "SELECT coalesce(sum(cost_nanousd), 0) FROM usage WHERE turn_id = ?1";
+    let mut query = c.prepare_cached(sql)?;
+    Ok(Usd(query.query_row([turn], |row| row.get(0))?))
 }
 
 fn tokens(row: &Row<'_>) -> rusqlite::Result<Usage> {

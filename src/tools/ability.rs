@@ -1,6 +1,8 @@
 //! What the daemon itself can do for a skill that was granted it. The runner has checked the grant.
 
+pub(super) mod mind;
 mod post;
+mod think;
 
 use async_trait::async_trait;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -14,6 +16,7 @@ use crate::{
     types::{MessageId, Place},
 };
 use post::Outgoing;
+use think::Thoughts;
 
 /// The daemon's abilities, in the name of one session.
 pub(super) struct Abilities {
@@ -22,12 +25,14 @@ pub(super) struct Abilities {
     place: Place,
     message: Option<MessageId>,
     outgoing: Outgoing,
+    thoughts: Thoughts,
 }
 
 impl Abilities {
     /// For one run of a skill.
     pub(super) fn new(kit: &Kit, scope: &Scope, skill: &str) -> Self {
         Self {
+            thoughts: Thoughts::new(kit, scope, skill),
             outgoing: Outgoing::new(kit, &scope.place, skill),
             schedules: kit.schedules.clone(),
             memory: kit.memory.clone(),
@@ -89,6 +94,7 @@ impl crate::skills::run::Abilities for Abilities {
                 let sent = self.outgoing.send(&text).await;
                 sent.map(|id| json!({ "id": id }))
             }
+            "llm" => self.thoughts.think(read(params)?).await,
             other => Err(format!("`{other}` is not an ability of this version")),
         }
     }

@@ -73,6 +73,13 @@ pub enum Body {
         /// The piece.
         text: String,
     },
+    /// The text and the thoughts since the last tool call, or since the turn began, do not count: the
+    /// answer broke off and is begun again; not kept.
+    #[serde(rename = "text.reset")]
+    Reset {
+        /// The turn.
+        turn_id: TurnId,
+    },
     /// A tool call began.
     #[serde(rename = "tool.started")]
     ToolStarted {
@@ -212,7 +219,10 @@ impl Body {
     pub fn is_kept(&self) -> bool {
         !matches!(
             self,
-            Self::Text { .. } | Self::Reasoning { .. } | Self::ToolOutput { .. }
+            Self::Text { .. }
+                | Self::Reasoning { .. }
+                | Self::Reset { .. }
+                | Self::ToolOutput { .. }
         )
     }
 
@@ -224,6 +234,7 @@ impl Body {
             | Self::Joined { turn_id, .. }
             | Self::Text { turn_id, .. }
             | Self::Reasoning { turn_id, .. }
+            | Self::Reset { turn_id }
             | Self::ToolStarted { turn_id, .. }
             | Self::ToolOutput { turn_id, .. }
             | Self::ToolFinished { turn_id, .. }

@@ -31,6 +31,7 @@ mod parked;
 mod peers;
 mod providers;
 mod restart;
+mod routing;
 mod sandbox;
 mod skills;
 mod support;

@@ -132,6 +132,7 @@ fn request(messages: Vec<Message>) -> Request {
         }],
         max_output_tokens: 500,
         model: None,
+        temperature: None,
     }
 }
 

@@ -23,6 +23,35 @@ const answer = (state: SessionState) => state.entries.find((e): e is AnswerEntry
 const user = (state: SessionState) => state.entries.find((e): e is UserEntry => e.kind === 'user') as UserEntry;
 const shape = (state: SessionState) => answer(state).parts.map((p) => (p.type === 'text' ? p.text : p.type === 'tool' ? `<${p.callId} ${p.status}>` : p.type === 'notice' ? `!${p.text}` : '?'));
 
+describe('an answer that broke off', () => {
+  const reset: Loose = { type: 'text.reset', turn_id: 't1' };
+  const notice: Loose = { type: 'notice', turn_id: 't1', code: 'fallback', text: 'another' };
+
+  it('is dropped before another one says its own', () => {
+    const state = play([accepted, started, delta('Half a'), reset, notice, delta('Whole.')]);
+    expect(shape(state)).toEqual(['!another', 'Whole.']);
+  });
+
+  it('leaves what was said before the last tool', () => {
+    const state = play([accepted, started, delta('Looking.'), toolStarted('c1'), toolFinished('c1'), delta('It is'), reset, notice, delta('Done.')]);
+    expect(shape(state)).toEqual(['Looking.', '<c1 ok>', '!another', 'Done.']);
+  });
+
+  it('counts as nothing kept', () => {
+    const before = play([accepted, started]);
+    expect(play([delta('x'), reset], before).lastKept).toBe(before.lastKept);
+  });
+});
+
+describe('thoughts of an answer that broke off', () => {
+  it('go with it', () => {
+    const thought: Loose = { type: 'reasoning.delta', turn_id: 't1', text: 'hm' };
+    const reset: Loose = { type: 'text.reset', turn_id: 't1' };
+    const state = play([accepted, started, toolStarted('c1'), toolFinished('c1'), thought, delta('It'), reset, delta('Done.')]);
+    expect(shape(state)).toEqual(['<c1 ok>', 'Done.']);
+  });
+});
+
 describe('a plain turn', () => {
   it('goes from accepted to answered', () => {
     const running = play([accepted, started, delta('Hel'), delta('lo')]);

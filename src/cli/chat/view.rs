@@ -55,6 +55,10 @@ impl View {
         let shown = match field(frame, "type") {
             "turn.started" => self.started(frame),
             "text.delta" => self.delta(text),
+            "text.reset" => {
+                self.streamed.clear();
+                self.aside("· this broke off and is begun again")
+            }
             "tool.started" => self.tool_started(frame),
             "tool.finished" => self.tool_finished(frame),
             "notice" => self.aside(&format!("· {text}")),
@@ -213,6 +217,18 @@ mod tests {
         Two files.
         "#);
         assert_eq!(end, End::Done);
+    }
+
+    #[test]
+    fn an_answer_that_broke_off_is_begun_again() {
+        let done = json!({ "type": "message.completed", "text": "All of it.", "status": "ok" });
+        let reset = json!({ "type": "text.reset" });
+        let (text, _) = seen(&[delta("Half"), reset, delta("All of it."), done]);
+        insta::assert_snapshot!(text, @r"
+        Half
+        · this broke off and is begun again
+        All of it.
+        ");
     }
 
     #[test]

@@ -74,6 +74,11 @@ pub(super) fn body(request: &Request, shape: &Shape<'_>) -> Value {
         last.insert("cache_control".to_owned(), cached());
         body.insert("tools".to_owned(), Value::Array(tools));
     }
+    // A model that thinks chooses its words as it likes.
+    let thinks = body.contains_key("thinking");
+    if let Some(temperature) = request.temperature.filter(|_| !thinks) {
+        body.insert("temperature".to_owned(), json!(temperature));
+    }
     body.insert("messages".to_owned(), messages(parts));
     body.insert("stream".to_owned(), json!(true));
     Value::Object(body)

@@ -150,7 +150,7 @@ fn the_body_as_a_whole() {
         ],
         tools: vec![tool("a"), tool("b")],
         max_output_tokens: 50,
-        model: None,
+        ..Request::default()
     };
     let schema = json!({ "type": "object", "properties": { "text": { "type": "string" } } });
     let expected = json!({

@@ -31,6 +31,7 @@ fn question() -> Request {
         tools: vec![tool("first"), tool("second")],
         max_output_tokens: 100,
         model: None,
+        temperature: None,
     }
 }
 
@@ -254,7 +255,7 @@ async fn a_check_tells_a_right_key_from_a_wrong_one() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_down() {
+async fn a_server_that_is_not_there_cannot_be_reached() {
     for dialect in DIALECTS {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -265,7 +266,7 @@ async fn a_server_that_is_not_there_is_down() {
             .await
             .err()
             .unwrap();
-        assert_eq!(error.word(), "down");
+        assert_eq!(error.word(), "unreachable");
         assert!(error.to_string().contains("refused"), "{error}");
     }
 }

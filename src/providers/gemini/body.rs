@@ -66,6 +66,9 @@ fn generation(request: &Request, shape: &Shape<'_>) -> Map<String, Value> {
         let limit = json!(request.max_output_tokens);
         config.insert("maxOutputTokens".to_owned(), limit);
     }
+    if let Some(temperature) = request.temperature {
+        config.insert("temperature".to_owned(), json!(temperature));
+    }
     let mut thinking = Map::new();
     if let Some(tokens) = shape.thinking.tokens {
         thinking.insert("thinkingBudget".to_owned(), json!(tokens));

@@ -135,6 +135,7 @@ fn the_body_as_a_whole() {
         ],
         tools: vec![tool("a")],
         max_output_tokens: 50,
+        temperature: Some(0.5),
         model: None,
     };
     let args = json!({ "text": "x" });
@@ -155,7 +156,7 @@ fn the_body_as_a_whole() {
         ],
         "tools": [{ "functionDeclarations": [{ "name": "a", "description": "Does a.",
             "parameters": { "type": "object", "properties": { "text": { "type": "string" } } } }] }],
-        "generationConfig": { "maxOutputTokens": 50 },
+        "generationConfig": { "maxOutputTokens": 50, "temperature": 0.5 },
     });
     assert_eq!(body::body(&request, &SHAPE), expected);
     // Another model's calls have no signature of ours: then the documented placeholder stands there.

@@ -6,8 +6,8 @@ use super::{Plan, args, one, texts, when};
 use crate::providers::Request;
 
 /// Every command, as it is typed without the slash.
-pub(super) const COMMANDS: [&str; 9] = [
-    "help", "start", "skills", "run", "remind", "memory", "new", "status", "stop",
+pub(super) const COMMANDS: [&str; 10] = [
+    "help", "start", "skills", "run", "remind", "memory", "model", "new", "status", "stop",
 ];
 
 /// Whether a message is a command, known or not: `/word` at its very start. Paths are not.
@@ -44,6 +44,7 @@ pub(super) fn plan(said: &str, request: &Request) -> Option<Plan> {
         "run" => args::run(rest, request),
         "remind" => remind(rest),
         "memory" => memory(rest),
+        "model" => model(rest),
         unknown => Plan::Say(texts::unknown_command(unknown, request)),
     })
 }
@@ -77,6 +78,14 @@ fn memory(rest: &str) -> Plan {
         }
         _ => Plan::Say(texts::MEMORY_USAGE.to_owned()),
     }
+}
+
+fn model(rest: &str) -> Plan {
+    let (here, name) = match first_word(rest) {
+        ("here", name) => (true, name),
+        _ => (false, rest),
+    };
+    Plan::call("choose_model", json!({ "model": name, "here": here }))
 }
 
 /// The first word, and the rest without the space between.

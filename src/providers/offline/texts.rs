@@ -40,13 +40,15 @@ const COMMAND_LIST: &str = "\
 - `/run SKILL …` runs one, with text, `key=value` pairs or a JSON object\n\
 - `/remind in 20 minutes TEXT`, `/remind list`, `/remind cancel ID`\n\
 - `/memory add TEXT`, `/memory search WORDS`, `/memory list`, `/memory forget ID`\n\
+- `/model` lists the models, `/model NAME` chooses one for you, `/model here NAME` for this conversation\n\
 - `/new` starts a new conversation, `/stop` ends what runs, \
 `/status` shows how things are\n\
 - or plainly: “remind me at 18:30 to call mum”, “remember that …”, “what did I say about …?”, \
 “what time is it?”, “run `uname -a`”";
 
 /// The tools of our own; everything else is a skill.
-const OWN: [&str; 10] = [
+const OWN: [&str; 11] = [
+    "choose_model",
     "remember",
     "recall",
     "forget",

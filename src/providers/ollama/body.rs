@@ -43,6 +43,9 @@ pub(super) fn body(request: &Request, shape: &Shape<'_>) -> Value {
     if let (limit @ 1.., Some(options)) = (request.max_output_tokens, options.as_object_mut()) {
         options.insert("num_predict".to_owned(), json!(limit));
     }
+    if let (Some(temperature), Some(options)) = (request.temperature, options.as_object_mut()) {
+        options.insert("temperature".to_owned(), json!(temperature));
+    }
     body.insert("options".to_owned(), options);
     if let Some(keep_alive) = shape.keep_alive {
         body.insert("keep_alive".to_owned(), keep_alive.clone());

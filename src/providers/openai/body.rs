@@ -51,6 +51,9 @@ pub(super) fn body(request: &Request, shape: &Shape<'_>) -> Value {
         };
         body.insert(field.to_owned(), json!(request.max_output_tokens));
     }
+    if let Some(temperature) = request.temperature {
+        body.insert("temperature".to_owned(), json!(temperature));
+    }
     body.insert("stream".to_owned(), json!(true));
     body.insert(
         "stream_options".to_owned(),

@@ -52,6 +52,8 @@ pub(super) fn body(request: &Request, shape: &Shape<'_>) -> Value {
         let include = json!(["reasoning.encrypted_content"]);
         body.insert("include".to_owned(), include);
         body.insert("reasoning".to_owned(), json!({ "summary": "auto" }));
+    } else if let Some(temperature) = request.temperature {
+        body.insert("temperature".to_owned(), json!(temperature));
     }
     if shape.official {
         body.insert("prompt_cache_key".to_owned(), json!(cache_key(request)));

@@ -19,7 +19,7 @@ use crate::{
         Skill,
         permission::{Grant, Permission},
     },
-    types::text::shorten,
+    types::{Task, text::shorten},
 };
 
 /// Descriptor of progress.
@@ -195,6 +195,10 @@ async fn answer(line: &str, abilities: &dyn Abilities, granted: &[String]) -> Va
         Err(error) => return json!({ "id": null, "error": format!("not a call: {error}") }),
     };
     let done = match needed(&call.method) {
+        _ if call.method == "llm" => match may_think(&call.params, granted) {
+            Ok(()) => abilities.call(&call.method, call.params).await,
+            Err(why) => Err(why),
+        },
         None => Err(format!("`{}` is not an ability", call.method)),
         Some(need) if !granted.iter().any(|g| g == need) => {
             Err(format!("`{}` needs the permission `{need}`", call.method))
@@ -204,6 +208,31 @@ async fn answer(line: &str, abilities: &dyn Abilities, granted: &[String]) -> Va
     match done {
         Ok(result) => json!({ "id": call.id, "result": result }),
         Err(error) => json!({ "id": call.id, "error": output::safe(&error) }),
+    }
+}
+
+/// Whether a task was granted: all of them by `llm`, one by `llm:TASK`.
+fn may_think(params: &Value, granted: &[String]) -> Result<(), String> {
+    let word = params.get("task").and_then(Value::as_str);
+    let word = word.unwrap_or(Task::Agent.as_str());
+    let task = match Task::parse(word) {
+        Some(Task::Embed) => return Err("`llm` answers with text; it does not embed".to_owned()),
+        Some(task) => task,
+        None => {
+            let known = Task::ALL.map(Task::as_str).join(", ");
+            return Err(format!("there is no task `{word}`; there are {known}"));
+        }
+    };
+    let grants = |permission: &String| match permission.split_once(':') {
+        None => permission == "llm",
+        Some((ability, word)) => ability == "llm" && Task::parse(word) == Some(task),
+    };
+    if granted.iter().any(grants) {
+        Ok(())
+    } else {
+        Err(format!(
+            "`llm` for `{task}` needs the permission `llm:{task}`, or `llm` for every task"
+        ))
     }
 }
 

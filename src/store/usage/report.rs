@@ -140,7 +140,7 @@ pub fn report(c: &Connection, by: By, (since, zone): (Timestamp, Tz)) -> Result<
                 coalesce(sum(cost_nanousd), 0) AS cost,
                 count(*) FILTER (WHERE estimated OR price_source = 'ceiling') AS estimated,
                 count(*) FILTER (WHERE cost_nanousd IS NULL OR price_source = 'ceiling') AS unpriced
-         FROM usage u WHERE at >= ?1 GROUP BY 1 ORDER BY 1"
+         FROM usage u WHERE at >= ?1 AND status <> 'cached' GROUP BY 1 ORDER BY 1"
     );
     let mut query = c.prepare_cached(&sql)?;
     let rows = query.query_map([since], |row| {

@@ -34,6 +34,8 @@ pub enum Act {
     Raw(String),
     /// Begins and sends nothing more.
     Stall,
+    /// Takes the request and says nothing at all.
+    Silent,
     /// Does what this makes of the request.
     Think(fn(&Value) -> Act),
 }
@@ -189,6 +191,7 @@ async fn complete(
         ),
         Act::Status(status, body) => (StatusCode::from_u16(status).unwrap(), body).into_response(),
         Act::Raw(bytes) => ([("content-type", "text/event-stream")], bytes).into_response(),
+        Act::Silent => std::future::pending().await,
         Act::Stall => {
             let first = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"wait\"}}]}\n\n";
             let begun = futures_util::stream::once(async move { Ok::<_, std::io::Error>(first) });

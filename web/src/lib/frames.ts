@@ -41,6 +41,11 @@ export interface ReasoningDelta extends Base {
   turn_id: string;
   text: string;
 }
+/** Text and thoughts since the last tool call broke off and are begun again. */
+export interface TextReset extends Base {
+  type: 'text.reset';
+  turn_id: string;
+}
 export interface ToolStarted extends Base {
   type: 'tool.started';
   turn_id: string;
@@ -131,6 +136,7 @@ export type Frame =
   | MessageJoined
   | TextDelta
   | ReasoningDelta
+  | TextReset
   | ToolStarted
   | ToolOutput
   | ToolFinished
@@ -162,3 +168,7 @@ export function parseFrame(data: unknown): Frame | null {
     return null;
   }
 }
+
+/** Frames that are shown as they come and not kept. */
+export const isLive = (frame: Frame): boolean =>
+  frame.type === 'text.delta' || frame.type === 'reasoning.delta' || frame.type === 'text.reset' || frame.type === 'tool.output';

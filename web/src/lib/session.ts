@@ -10,6 +10,7 @@ import type {
   TurnFailed,
   TurnStarted,
 } from './frames';
+import { isLive } from './frames';
 import { finalText, patchTool, putApproval, settleTools, type Part } from './parts';
 import type { AttachmentInfo, MessageStatus, Usage } from './types';
 
@@ -85,7 +86,7 @@ export function reduce(state: SessionState, frame: Frame): SessionState {
   }
   if (frame.seq > 0) {
     if (frame.seq <= state.lastSeq) return state;
-    const kept = frame.type !== 'text.delta' && frame.type !== 'reasoning.delta' && frame.type !== 'tool.output';
+    const kept = !isLive(frame);
     state = { ...state, lastSeq: frame.seq, lastKept: kept ? frame.seq : state.lastKept };
   }
   if (isSettled(state, frame)) return state;
@@ -100,6 +101,8 @@ export function reduce(state: SessionState, frame: Frame): SessionState {
       return withAnswer(state, frame.turn_id, (answer) => ({ ...answer, parts: append(answer.parts, 'text', frame.text) }));
     case 'reasoning.delta':
       return withAnswer(state, frame.turn_id, (answer) => ({ ...answer, parts: append(answer.parts, 'reasoning', frame.text) }));
+    case 'text.reset':
+      return withAnswer(state, frame.turn_id, (answer) => ({ ...answer, parts: dropText(answer.parts) }));
     case 'tool.started':
       return withAnswer(state, frame.turn_id, (answer) => ({
         ...answer,
@@ -314,6 +317,12 @@ export function newAnswer(turnId: string | null): AnswerEntry {
     usage: null,
     error: null,
   };
+}
+
+/** Without text and thoughts since the last tool call: another answer takes their place. */
+function dropText(parts: Part[]): Part[] {
+  const lastTool = parts.findLastIndex((p) => p.type === 'tool');
+  return parts.filter((p, i) => (p.type !== 'text' && p.type !== 'reasoning') || i < lastTool);
 }
 
 function append(parts: Part[], type: 'text' | 'reasoning', text: string): Part[] {

@@ -37,6 +37,7 @@ export const stageName = (stage: string): string => names[stage] ?? stage;
 
 const tones: Record<string, Row['tone']> = {
   ok: 'ok',
+  cached: 'ok',
   answered: 'ok',
   delivered: 'ok',
   approved: 'ok',
@@ -88,6 +89,8 @@ export function timeLine(trace: Trace): TimeLine {
 export function about(stage: Stage): string {
   const { detail } = stage;
   const parts: string[] = [];
+  if (typeof detail['purpose'] === 'string') parts.push(`asked by ${detail['purpose']}`);
+  if (detail['cached'] === true) parts.push('kept from an earlier time');
   const usage = detail['usage'] as { input_tokens?: number; output_tokens?: number } | undefined;
   if (usage?.input_tokens || usage?.output_tokens) parts.push(`${usage.input_tokens} tokens in, ${usage.output_tokens} out`);
   const cost = detail['cost_usd'];

@@ -2,7 +2,7 @@
 
 import * as api from '../lib/api';
 import { backoff } from '../lib/backoff';
-import type { Frame } from '../lib/frames';
+import { isLive, type Frame } from '../lib/frames';
 import { fromHistory, prepend } from '../lib/history';
 import { uuid } from '../lib/ids';
 import type { Unsent } from '../lib/outbox';
@@ -198,7 +198,7 @@ class Chat {
     if (frame.type === 'pong') return;
     this.#queue.push(frame);
     // What a person waits for shows at once; streamed text in small batches.
-    if (frame.type === 'text.delta' || frame.type === 'reasoning.delta' || frame.type === 'tool.output') this.#flushing ??= setTimeout(() => this.#flush(), FLUSH_MS);
+    if (isLive(frame)) this.#flushing ??= setTimeout(() => this.#flush(), FLUSH_MS);
     else this.#flush();
   }
 

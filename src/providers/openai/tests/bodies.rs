@@ -141,6 +141,7 @@ pub(super) fn question_with_everything() -> Request {
         tools: vec![tool("a")],
         max_output_tokens: 50,
         model: Some("other".to_owned()),
+        temperature: None,
     }
 }
 

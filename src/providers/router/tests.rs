@@ -3,10 +3,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::*;
-use crate::providers::{
-    Answer, Request,
-    contract::{Fake, Reply},
+use super::{
+    slot::{BAD, GOOD},
+    *,
+};
+use std::time::Duration;
+
+use crate::{
+    providers::{
+        Answer, ProviderError, Request,
+        contract::{Fake, Reply},
+    },
+    types::SessionId,
 };
 
 fn entry(name: &str, kind: &str, url: &str) -> Entry {
@@ -37,7 +45,7 @@ fn of(default: &str, fallback: &[&str], scripted: Vec<(&str, Scripted)>) -> Prov
     let mut set = set(default, fallback, entries.collect());
     let inner = Arc::get_mut(&mut set.inner).unwrap();
     for (slot, (name, provider)) in inner.slots.iter_mut().zip(scripted) {
-        slot.provider = Arc::new(Scripted {
+        Arc::get_mut(slot).unwrap().provider = Arc::new(Scripted {
             name: name.to_owned(),
             ..provider
         });
@@ -68,8 +76,11 @@ impl Provider for Scripted {
         }
     }
 
-    fn about_model(&self, _: &str) -> About {
-        self.about()
+    fn about_model(&self, model: &str) -> About {
+        About {
+            model: model.to_owned(),
+            ..self.about()
+        }
     }
 
     async fn models(&self) -> Result<Vec<About>, ProviderError> {
@@ -103,12 +114,36 @@ fn ill() -> Scripted {
 }
 
 async fn picked(set: &Providers) -> String {
-    set.pick().await.about().name
+    set.pick().await.name
 }
 
 async fn chain(set: &Providers) -> Vec<String> {
-    let chain = set.chain().await;
-    chain.iter().map(|provider| provider.about().name).collect()
+    names(set, &Wish::default()).await
+}
+
+/// `PROVIDER`, or `PROVIDER/MODEL` where it is not the provider's own.
+async fn names(set: &Providers, wish: &Wish) -> Vec<String> {
+    let chain = set.route(wish).await.unwrap();
+    let name = |choice: &Choice| match &choice.model {
+        Some(_) => choice.name(),
+        None => choice.about().name,
+    };
+    chain.iter().map(name).collect()
+}
+
+async fn fail(set: &Providers, name: &str, error: &ProviderError) {
+    let choice = set.choice(name).unwrap();
+    let pass = choice.enter(SessionId::new(), true).await.unwrap();
+    pass.failed(error);
+}
+
+async fn answer(set: &Providers, name: &str) {
+    let choice = set.choice(name).unwrap();
+    choice
+        .enter(SessionId::new(), true)
+        .await
+        .unwrap()
+        .answered();
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +189,7 @@ async fn a_check_holds_for_a_while_and_is_short() {
 async fn a_failure_leads_to_another_and_is_forgotten() {
     let set = of("auto", &[], vec![("a", well()), ("b", well())]);
     assert_eq!(picked(&set).await, "a");
-    set.failed("a", &down());
+    fail(&set, "a", &down()).await;
     assert_eq!(picked(&set).await, "b");
     assert_eq!(chain(&set).await, ["b", "offline"]);
     tokio::time::advance(BAD).await;
@@ -165,10 +200,11 @@ async fn a_failure_leads_to_another_and_is_forgotten() {
         after: Some(Duration::from_secs(90)),
         detail: String::new(),
     };
-    set.failed("a", &slow_down);
+    fail(&set, "a", &slow_down).await;
     tokio::time::advance(Duration::from_secs(80)).await;
     assert_eq!(picked(&set).await, "b");
-    set.answered("a");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    answer(&set, "a").await;
     assert_eq!(picked(&set).await, "a");
 }
 
@@ -179,19 +215,138 @@ async fn a_named_default_is_not_checked_and_has_its_fallback() {
     let three = vec![("a", first), ("b", well()), ("c", well())];
     let set = of("a", &["c", "nobody"], three);
     assert_eq!(chain(&set).await, ["a", "c", "offline"]);
-    set.failed("a", &down());
-    assert_eq!(chain(&set).await, ["c", "a", "offline"]);
-    set.failed("c", &down());
+    for _ in 0..3 {
+        fail(&set, "a", &down()).await;
+    }
     assert_eq!(chain(&set).await, ["a", "c", "offline"]);
-    let four = of(
-        "a",
-        &["b", "c"],
-        vec![("a", well()), ("b", well()), ("c", well())],
-    );
-    four.failed("b", &down());
-    assert_eq!(chain(&four).await, ["a", "c", "b", "offline"]);
+    assert_eq!(picked(&set).await, "c", "the first is left alone");
     assert_eq!(checks.load(Ordering::Relaxed), 0);
-    assert_eq!(set.unknown_names(), ["nobody"]);
+    assert!(set.reset("a") && !set.reset("nobody"));
+    assert_eq!(picked(&set).await, "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_chosen_goes_before_the_list_of_the_task() {
+    let three = vec![("a", well()), ("b", well()), ("c", well())];
+    let mut set = of("a", &["c"], three);
+    let inner = Arc::get_mut(&mut set.inner).unwrap();
+    let list = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+    inner.tasks = Tasks::from([
+        (Task::Classify, list(&["b/small", "b", "nobody", "a"])),
+        (Task::Embed, list(&["nobody"])),
+    ]);
+    let wish = |task, preferred: &[&str]| Wish {
+        task,
+        exact: None,
+        preferred: list(preferred),
+    };
+    let of = |task, preferred: &'static [&str]| {
+        let (set, wish) = (set.clone(), wish(task, preferred));
+        async move { names(&set, &wish).await }
+    };
+    assert_eq!(of(Task::Chat, &[]).await, ["a", "c", "offline"]);
+    assert_eq!(
+        of(Task::Classify, &[]).await,
+        ["b/small", "b", "a", "offline"]
+    );
+    assert_eq!(of(Task::Embed, &[]).await, ["a", "c", "offline"]);
+    assert_eq!(
+        of(Task::Chat, &["c/large/new", "gone", "b", "a"]).await,
+        ["c/large/new", "b", "a", "c", "offline"]
+    );
+    let exact = |name: &str| Wish {
+        exact: Some(name.to_owned()),
+        ..wish(Task::Chat, &["b"])
+    };
+    assert_eq!(names(&set, &exact("c/x")).await, ["c/x"]);
+    assert_eq!(names(&set, &exact("offline")).await, ["offline"]);
+    assert_eq!(names(&set, &exact("m")).await, ["a"], "by its model");
+    let text = set.route(&exact("ofline")).await.err().unwrap();
+    assert!(text.contains("no provider `ofline`"), "{text}");
+    for name in ["", "c/", "/x", "nobody/m"] {
+        assert!(set.choice(name).is_none(), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_did_not_change_is_known_after_a_change() {
+    let entries = || {
+        vec![
+            entry("a", "custom", "http://x"),
+            entry("b", "custom", "http://x"),
+        ]
+    };
+    let settings = |entries| Settings {
+        entries,
+        default_provider: "a".to_owned(),
+        ollama_url: None,
+        ..Settings::default()
+    };
+    let before = Providers::new(settings(entries()), &Http::new());
+    for name in ["a", "a", "a", "b", "b", "b"] {
+        fail(&before, name, &down()).await;
+    }
+    let mut changed = entries();
+    changed[1]
+        .settings
+        .insert("api_key".to_owned(), json!("new"));
+    let after = Providers::after(Some(&before), settings(changed), &Http::new());
+    assert!(after.choice("a").unwrap().blocked().is_some());
+    assert!(after.choice("b").unwrap().blocked().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_section_limits_its_calls_side_by_side() {
+    let mut limited = entry("a", "custom", "http://x");
+    limited
+        .settings
+        .insert("max_concurrent".to_owned(), json!(2));
+    let set = set("a", &[], vec![limited]);
+    let choice = set.choice("a").unwrap();
+    let session = SessionId::new();
+    let first = choice.enter(session, false).await.unwrap();
+    let second = choice.enter(session, false).await.unwrap();
+    let third = tokio::time::timeout(Duration::from_secs(5), choice.enter(session, false)).await;
+    assert!(third.is_err(), "two are under way");
+    let state = &set.states()[0];
+    assert_eq!(
+        (state.max_concurrent, state.running, state.waiting),
+        (Some(2), 2, 0)
+    );
+    first.answered();
+    let third = choice.enter(session, false).await.unwrap();
+    drop((second, third));
+    assert_eq!(set.states()[0].running, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_nobody_else_waits_for_the_call_that_finds_out() {
+    let set = of("a", &[], vec![("a", well())]);
+    let choice = set.choice("a").unwrap();
+    for _ in 0..3 {
+        fail(&set, "a", &down()).await;
+    }
+    let session = SessionId::new();
+    let probe = choice.enter(session, true).await.unwrap();
+    let other = choice.clone();
+    let (entered, ()) = tokio::join!(other.enter(session, true), async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        probe.answered();
+    });
+    assert!(entered.is_ok());
+}
+
+#[test]
+fn what_a_model_costs_says_nothing_of_another_of_its_provider() {
+    let mut paid = entry("a", "custom", "http://x");
+    let price = json!({ "input_per_mtok": "3", "output_per_mtok": "3" });
+    paid.settings.insert("price".to_owned(), price);
+    let set = set("a", &[], vec![paid, entry("b", "ollama", "http://x")]);
+    let about = |name: &str| set.choice(name).unwrap().about();
+    assert!(about("a").price.is_some());
+    let other = about("a/other");
+    assert_eq!((other.price, other.model.as_str()), (None, "other"));
+    assert_eq!(about("b/other").price, Some(Price::FREE));
 }
 
 #[tokio::test]
@@ -224,7 +379,7 @@ async fn a_broken_section_is_shown_and_stops_nobody() {
     );
     let states = set.check().await;
     assert!(matches!(&states[0].condition, Condition::Failing(why) if why.contains("refused")));
-    assert!(set.get("c").is_some() && set.get("a").is_none() && set.get("offline").is_some());
+    assert!(set.choice("c").is_some() && set.choice("a").is_none());
 }
 
 #[tokio::test]
@@ -262,14 +417,14 @@ fn prices_of_the_configuration_go_first() {
     };
     let set = Providers::new(settings, &Http::new());
     let mut about = set.offline().about();
-    assert_eq!(set.price(&about, "m"), Some(price(5)));
-    assert_eq!(set.price(&about, "other"), Some(Price::FREE));
+    about.model = "m".to_owned();
+    assert_eq!(set.price(&about), Some(price(5)));
+    about.model = "other".to_owned();
+    assert_eq!(set.price(&about), Some(Price::FREE));
     about.price = None;
-    assert_eq!(set.price(&about, "other"), None);
+    assert_eq!(set.price(&about), None);
     about.price = Some(price(7));
-    about.model = "mine".to_owned();
-    assert_eq!(set.price(&about, "mine"), Some(price(7)));
-    assert_eq!(set.price(&about, "other"), None);
+    assert_eq!(set.price(&about), Some(price(7)));
 }
 
 #[test]
