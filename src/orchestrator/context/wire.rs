@@ -13,13 +13,16 @@ use crate::{
     providers::{Request, contract::every_dialect_takes},
     store::{
         Store, Tx,
-        inbox::State,
-        turns::{End, Said},
+        inbox::{self, State},
+        messages::Author,
+        turns::{self, End, Said, Step, StepKind},
         users,
     },
     types::{
-        Address, Clock, Inbound, StepId, Timestamp, UserId, WhenBusy, chat::ToolSpec, chat::Usage,
+        Address, Clock, Inbound, SessionId, StepId, Timestamp, TurnId, UserId, WhenBusy,
+        chat::{Call, ToolSpec, Usage},
         effect::Effects,
+        frame::CallStatus,
     },
 };
 
