@@ -17,15 +17,43 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     net::Http,
     store::inbox::Accepted,
-    types::{Address, Entry, Inbound, Outgoing, Receipt, SessionId},
+    types::{
+        Address, Command, Cursor, Draft, Entry, Inbound, Outgoing, Press, SessionId, Timestamp,
+    },
 };
 
-/// Where connectors put messages.
+/// Where connectors put what comes in. What is taken is on disk when a call returns `Ok`, and only then
+/// may it be acknowledged to the other side.
 #[async_trait]
 pub trait Inbox: Send + Sync {
-    /// Takes a message. Once this returns `Ok` it is on disk and will be answered, even after a
-    /// crash; only then may it be acknowledged to the other side.
+    /// Takes a message; it will be answered, even after a crash.
     async fn accept(&self, message: Inbound) -> Result<Accepted, AcceptError>;
+
+    /// A message that was taken has another text now: one that waits is changed, one that is being
+    /// answered is answered anew, one that was answered is answered again. What was never taken is
+    /// passed over, so that an edit in a group is no message.
+    async fn edited(&self, message: Inbound) -> Result<(), AcceptError>;
+
+    /// A message that was taken is no more: one that waits is dropped, a turn that answers it alone
+    /// is stopped, and no model is told of it again.
+    async fn deleted(
+        &self,
+        from: &Address,
+        external_id: &str,
+        cursor: Option<Cursor>,
+    ) -> Result<(), AcceptError>;
+
+    /// An update that says nothing to us was seen.
+    async fn passed(&self, from: &Address, cursor: Cursor) -> Result<(), AcceptError>;
+
+    /// How far updates were taken in; `of` as in [`Cursor`].
+    async fn position(&self, from: &Address, of: &str) -> Result<Option<String>, AcceptError>;
+
+    /// Decides a question. What to tell the person who pressed, either way.
+    async fn pressed(&self, press: Press) -> Result<String, PressError>;
+
+    /// The slash commands that people may give.
+    fn commands(&self) -> &'static [Command];
 }
 
 /// Why a message was not taken.
@@ -34,25 +62,58 @@ pub enum AcceptError {
     /// The named session does not exist.
     #[error("there is no session {0}; leave it out to begin a new one")]
     NoSession(SessionId),
+    /// The sender is a stranger. That is written down with the cursor, and if there is something to
+    /// tell them (a pairing code), it is in the outbox: the connector goes on.
+    #[error("the sender is on no list and not paired")]
+    Stranger,
     /// Nothing was written; the other side should send it again later.
     #[error("the message could not be stored: {0}")]
     Later(#[from] crate::store::StoreError),
+}
+
+/// Why a press did not count.
+#[derive(Debug, thiserror::Error)]
+pub enum PressError {
+    /// For the person who pressed: it was settled, has expired, or is not theirs to decide.
+    #[error("{0}")]
+    Refused(String),
+    /// Nothing was written.
+    #[error("the decision could not be stored: {0}")]
+    Later(#[from] crate::store::StoreError),
+}
+
+/// Keeps what was posted.
+#[async_trait]
+pub trait Posts: Send + Sync {
+    /// A part was posted (or edited into its place); it is on disk when this returns.
+    async fn add(&self, post: &str) -> Result<(), ConnectorError>;
 }
 
 /// Code that speaks to one platform.
 #[async_trait]
 pub trait Connector: Send + Sync + 'static {
     /// Listens until cancelled. `Ok` means done, also when only a person can help (the reason is
-    /// the connector's state); `Err` means: call again later.
+    /// the connector's health); `Err` means: call again later.
     async fn run(&self, inbox: &dyn Inbox, cancel: CancellationToken)
     -> Result<(), ConnectorError>;
 
-    /// Delivers an answer.
-    async fn send(&self, to: &Address, what: &Outgoing) -> Result<Receipt, ConnectorError>;
+    /// Delivers an answer, part by part: each goes to `posts` before the next is sent, and parts in
+    /// [`Outgoing::posted`] are not sent again. An error is about the part after those.
+    async fn send(
+        &self,
+        to: &Address,
+        what: &Outgoing,
+        posts: &dyn Posts,
+    ) -> Result<(), ConnectorError>;
 
     /// What the platform can do.
     fn abilities(&self) -> Abilities {
         Abilities::default()
+    }
+
+    /// How it stands now.
+    fn health(&self) -> Health {
+        Health::default()
     }
 
     /// Whether an address wants notices: that an answer waits for somebody. What it is sent is else
@@ -61,18 +122,31 @@ pub trait Connector: Send + Sync + 'static {
         true
     }
 
-    /// Looks whether an answer that may have been delivered was ([`Resend::ReadBack`]): its receipt,
-    /// or none if it is not there.
+    /// Looks whether the part after [`Outgoing::posted`], which may have arrived, is there
+    /// ([`Resend::ReadBack`]): its post, or none.
     async fn find(
         &self,
         _to: &Address,
         _what: &Outgoing,
-    ) -> Result<Option<Receipt>, ConnectorError> {
+    ) -> Result<Option<String>, ConnectorError> {
         Ok(None)
     }
 
+    /// Shows a running turn: posts it, or edits [`Draft::post`]. The post that shows it. Only called
+    /// where [`Abilities::drafts`] is there.
+    async fn draft(&self, _to: &Address, _draft: &Draft) -> Result<String, ConnectorError> {
+        Err(ConnectorError::Refused(
+            "there are no drafts here".to_owned(),
+        ))
+    }
+
+    /// Shows for some seconds that an answer is being written.
+    async fn typing(&self, _to: &Address) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
     /// Takes a signed request that the platform sent to `POST /hooks/{name}`.
-    async fn hook(&self, _inbox: &dyn Inbox, _request: Hook) -> Result<Accepted, HookError> {
+    async fn hook(&self, _inbox: &dyn Inbox, _request: Hook) -> Result<Hooked, HookError> {
         Err(HookError::Unknown)
     }
 }
@@ -84,12 +158,64 @@ pub struct Abilities {
     pub reads_session: bool,
     /// What to do about an answer that may or may not have arrived.
     pub resend: Resend,
+    /// Running turns are shown as drafts, and a chat takes one change of them in this time.
+    pub drafts: Option<Duration>,
+}
+
+/// How a connector stands, for the owner.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Health {
+    /// In a word.
+    pub state: Condition,
+    /// What is wrong and how to mend it; empty when nothing is.
+    pub detail: String,
+    /// When something was last heard from the platform: an update, or an answer to a request.
+    pub heard_at: Option<Timestamp>,
+    /// When the last message or press came.
+    pub event_at: Option<Timestamp>,
+}
+
+/// How a connector stands, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// It listens.
+    #[default]
+    Ok,
+    /// It is about to listen.
+    Starting,
+    /// It does not hear the platform, and goes on trying.
+    Failing,
+    /// Only the owner can mend it: a wrong token, a missing right.
+    NeedsOwner,
+}
+
+impl Condition {
+    /// As it is shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Starting => "starting",
+            Self::Failing => "failing",
+            Self::NeedsOwner => "needs_owner",
+        }
+    }
+}
+
+/// What became of a hook's request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hooked {
+    /// It is a message, and was accepted.
+    Message(Accepted),
+    /// It was something else, and is done.
+    Done,
 }
 
 /// What a platform lets us do about an answer that may or may not have arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Resend {
-    /// Nothing: it is sent again with a word that it was, because twice is better than never.
+    /// Nothing: it is sent again with a word that it was ([`Outgoing::again`]), because twice is better
+    /// than never.
     #[default]
     Marked,
     /// It is sent again with the same idempotency key; the platform drops what it has seen.
@@ -127,6 +253,8 @@ pub struct Hook {
     pub name: String,
     /// `X-Signature-256`.
     pub signature: Option<String>,
+    /// `X-Telegram-Bot-Api-Secret-Token`.
+    pub token: Option<String>,
     /// The body as it came.
     pub body: Vec<u8>,
 }
@@ -200,10 +328,28 @@ pub const KINDS: &[Kind] = &[
 pub struct State {
     /// Its name.
     pub name: String,
-    /// `ok` or `off`.
+    /// `off`, or a [`Condition`].
     pub state: &'static str,
     /// More for a person.
     pub detail: String,
+    /// When something was last heard from the platform.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heard_at: Option<Timestamp>,
+    /// When the last message or press came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_at: Option<Timestamp>,
+}
+
+impl State {
+    fn off(name: &str, detail: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            state: "off",
+            detail,
+            heard_at: None,
+            event_at: None,
+        }
+    }
 }
 
 /// The connectors of this daemon.
@@ -231,19 +377,11 @@ impl Registry {
             match build(entry, http) {
                 Ok(Some(connector)) => drop(named.insert(entry.name.clone(), connector)),
                 Ok(None) => {
-                    off.push(State {
-                        name: entry.name.clone(),
-                        state: "off",
-                        detail: "switched off".to_owned(),
-                    });
+                    off.push(State::off(&entry.name, "switched off".to_owned()));
                 }
                 Err(detail) => {
                     tracing::error!(connector = entry.name, %detail, "a connector is off");
-                    off.push(State {
-                        name: entry.name.clone(),
-                        state: "off",
-                        detail,
-                    });
+                    off.push(State::off(&entry.name, detail));
                 }
             }
         }
@@ -271,10 +409,15 @@ impl Registry {
 
     /// How they stand.
     pub fn states(&self) -> Vec<State> {
-        let on = self.named.keys().map(|name| State {
-            name: name.clone(),
-            state: "ok",
-            detail: String::new(),
+        let on = self.named.iter().map(|(name, connector)| {
+            let health = connector.health();
+            State {
+                name: name.clone(),
+                state: health.state.as_str(),
+                detail: health.detail,
+                heard_at: health.heard_at,
+                event_at: health.event_at,
+            }
         });
         on.chain(self.off.iter().cloned()).collect()
     }

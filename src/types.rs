@@ -5,7 +5,9 @@ pub mod clock;
 pub mod effect;
 pub mod frame;
 pub mod id;
+pub mod inbound;
 pub mod money;
+pub mod post;
 pub mod secret;
 pub mod span;
 pub mod task;
@@ -18,6 +20,8 @@ pub use id::{
     ApprovalId, AttemptId, GrantId, MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId,
     TokenId, TurnId, UserId,
 };
+pub use inbound::{Admission, Command, Cursor, Inbound, Press, Reply, Room};
+pub use post::{Draft, Outgoing, Question};
 pub use secret::Secret;
 pub use span::Span;
 pub use task::Task;
@@ -59,36 +63,6 @@ pub struct Attachment {
     /// The content, base64 on the wire.
     #[serde(with = "base64_bytes")]
     pub data: Vec<u8>,
-}
-
-/// A normalised message from outside, before it is accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inbound {
-    /// Where it came from; the reply goes there.
-    pub from: Address,
-    /// The platform's own id: a redelivery carries the same one.
-    pub external_id: String,
-    /// The sender's id on that platform.
-    pub user: String,
-    /// The sender, where the door knows who that is (a login, the command line).
-    pub person: Option<UserId>,
-    /// The door vouches for the sender, such as a webhook whose sender holds the owner's secret: what
-    /// is said there is not a stranger's.
-    pub vouched: bool,
-    /// What was said.
-    pub text: String,
-    /// Files that came with it.
-    pub attachments: Vec<Attachment>,
-    /// A session named by the sender (web, API, command line); else the address decides.
-    pub session: Option<SessionId>,
-    /// A model named for this message alone.
-    pub model: Option<String>,
-    /// What it does when a turn runs; `turns.when_busy` if absent.
-    pub mode: Option<WhenBusy>,
-    /// Whether a plan is to be shown and approved before anything is done.
-    pub plan: bool,
-    /// Platform position to store in the same transaction (long-poll offset, IMAP UID).
-    pub cursor: Option<String>,
 }
 
 /// What a message does when a turn runs in its conversation.
@@ -148,33 +122,6 @@ pub struct Place {
     pub address: Address,
     /// The receiver's id on that platform.
     pub external_user: String,
-}
-
-/// What a connector is asked to deliver.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outgoing {
-    /// Stable over every retry: platforms that know idempotency keys get it.
-    pub idempotency_key: String,
-    /// The session, for platforms that show it.
-    pub session: SessionId,
-    /// The external id of the message that this answers, if any; the newest of several.
-    pub in_reply_to: Option<String>,
-    /// External ids of the others that it answers.
-    pub also_in_reply_to: Vec<String>,
-    /// The sender's id on that platform.
-    pub user: String,
-    /// Markdown.
-    pub text: String,
-    /// Not an answer: it tells that the answer waits for somebody.
-    #[serde(default)]
-    pub notice: bool,
-}
-
-/// What the platform said about a delivery.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Receipt {
-    /// The platform's id of the post, where it has one.
-    pub post: Option<String>,
 }
 
 /// One named section of configuration whose shape its kind knows: a connector under `channels`, a

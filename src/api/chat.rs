@@ -93,19 +93,16 @@ pub(super) async fn accept(app: &App, caller: &Caller, said: Said) -> ApiResult<
             file.name, file.media_type
         )));
     }
+    let from = Address::new(caller.channel, "", said.session.to_string());
+    let external_id = format!("{}/{}", said.session, said.client_id);
     let inbound = Inbound {
-        from: Address::new(caller.channel, "", said.session.to_string()),
-        external_id: format!("{}/{}", said.session, said.client_id),
-        user: caller.user.to_string(),
         person: Some(caller.user),
-        text: said.text,
         attachments: said.attachments,
         session: Some(said.session),
         model: said.model,
         mode: said.mode,
         plan: said.plan,
-        vouched: false,
-        cursor: None,
+        ..Inbound::new(from, external_id, caller.user.to_string(), said.text)
     };
     Ok(app.agent.accept(inbound).await?)
 }

@@ -119,6 +119,9 @@ impl From<AcceptError> for ApiError {
                 "SESSION_NOT_FOUND",
                 error.to_string(),
             ),
+            AcceptError::Stranger => {
+                Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", error.to_string())
+            }
             AcceptError::Later(store) => store.into(),
         }
     }

@@ -13,7 +13,7 @@ use super::{
     App,
     error::{ApiError, ApiResult, Path},
 };
-use crate::connectors::{Hook, HookError};
+use crate::connectors::{Hook, HookError, Hooked};
 
 /// Asks each connector whether the hook is its own.
 pub(super) async fn receive(
@@ -30,17 +30,19 @@ pub(super) async fn receive(
         ),
         _ => ApiError::bad(e.body_text()),
     })?;
-    let signature = headers.get("x-signature-256").and_then(|v| v.to_str().ok());
+    let header = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
     let hook = Hook {
         name,
-        signature: signature.map(str::to_owned),
+        signature: header("x-signature-256"),
+        token: header("x-telegram-bot-api-secret-token"),
         body: body.to_vec(),
     };
     for (_, connector) in app.agent.parts().live().connectors.iter() {
         match connector.hook(&app.agent, hook.clone()).await {
             Err(HookError::Unknown) => {}
             Err(error) => return Err(error.into()),
-            Ok(accepted) => {
+            Ok(Hooked::Done) => return Ok(StatusCode::OK.into_response()),
+            Ok(Hooked::Message(accepted)) => {
                 let (message_id, session_id) = accepted.ids();
                 let body = json!({ "message_id": message_id, "session_id": session_id });
                 return Ok((StatusCode::ACCEPTED, Json(body)).into_response());

@@ -5,10 +5,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{Abilities, Connector, ConnectorError, Inbox, Spec, served_elsewhere};
+use super::{Abilities, Connector, ConnectorError, Inbox, Posts, Spec, served_elsewhere};
 use crate::{
     net::Http,
-    types::{Address, Outgoing, Receipt},
+    types::{Address, Outgoing},
 };
 
 /// The page.
@@ -38,8 +38,13 @@ impl Connector for Web {
         served_elsewhere(cancel).await
     }
 
-    async fn send(&self, _to: &Address, _what: &Outgoing) -> Result<Receipt, ConnectorError> {
-        Ok(Receipt::default())
+    async fn send(
+        &self,
+        _to: &Address,
+        _what: &Outgoing,
+        _posts: &dyn Posts,
+    ) -> Result<(), ConnectorError> {
+        Ok(())
     }
 
     fn abilities(&self) -> Abilities {

@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
-    Abilities, Connector, ConnectorError, Hook, HookError, Inbox, Resend, Spec, served_elsewhere,
+    Abilities, Connector, ConnectorError, Hook, HookError, Hooked, Inbox, Posts, Resend, Spec,
+    served_elsewhere,
 };
 use crate::{
     net::Http,
-    store::inbox::Accepted,
-    types::{Address, Attachment, Inbound, Outgoing, Receipt, Secret, WhenBusy},
+    types::{Address, Attachment, Inbound, Outgoing, Secret, WhenBusy},
 };
 
 /// How long the receiver may take.
@@ -113,7 +113,12 @@ impl Connector for Webhook {
         served_elsewhere(cancel).await
     }
 
-    async fn send(&self, to: &Address, what: &Outgoing) -> Result<Receipt, ConnectorError> {
+    async fn send(
+        &self,
+        to: &Address,
+        what: &Outgoing,
+        _posts: &dyn Posts,
+    ) -> Result<(), ConnectorError> {
         let Some(endpoint) = self.endpoints.get(&to.account) else {
             let gone = format!(
                 "channels.webhook.endpoints.{} is no longer configured",
@@ -157,7 +162,7 @@ impl Connector for Webhook {
             endpoint.reply_url.host_str().unwrap_or("it")
         );
         if status.is_success() {
-            Ok(Receipt::default())
+            Ok(())
         } else if status.is_client_error() {
             Err(ConnectorError::Refused(said))
         } else {
@@ -177,28 +182,21 @@ impl Connector for Webhook {
         endpoint.is_some_and(|endpoint| endpoint.notices)
     }
 
-    async fn hook(&self, inbox: &dyn Inbox, request: Hook) -> Result<Accepted, HookError> {
+    async fn hook(&self, inbox: &dyn Inbox, request: Hook) -> Result<Hooked, HookError> {
         let endpoint = self
             .endpoints
             .get(&request.name)
             .ok_or(HookError::Unknown)?;
         check(&endpoint.secret, &request)?;
         let said = parse(&request.body)?;
+        let from = Address::new(Self::NAME, &request.name, &said.user);
         let message = Inbound {
-            from: Address::new(Self::NAME, &request.name, &said.user),
-            external_id: said.id,
-            user: said.user,
-            person: None,
-            text: said.text,
             attachments: said.attachments,
-            session: None,
-            model: None,
             mode: said.mode,
-            plan: false,
             vouched: !endpoint.untrusted,
-            cursor: None,
+            ..Inbound::new(from, said.id, said.user, said.text)
         };
-        Ok(inbox.accept(message).await?)
+        Ok(Hooked::Message(inbox.accept(message).await?))
     }
 }
 
@@ -272,6 +270,7 @@ mod tests {
         Hook {
             name: "home".to_owned(),
             signature: signature.map(str::to_owned),
+            token: None,
             body: body.as_bytes().to_vec(),
         }
     }

@@ -261,24 +261,12 @@ fn who_answered(work: &Work) -> String {
 /// What a turn sends to where its message came from.
 pub(super) fn parcel(work: &Work, id: MessageId, text: &str, now: Timestamp) -> Parcel {
     let mut answers = work.answers();
+    let to = (work.turn.reply_to.clone(), work.asked.external_user.clone());
     Parcel {
-        id,
-        session: work.turn.session,
         turn: Some(work.turn.id),
         in_reply_to: answers.pop(),
         also_in_reply_to: answers,
-        to: work.turn.reply_to.clone(),
-        external_user: work.asked.external_user.clone(),
-        text: text.to_owned(),
-        state: String::new(),
-        attempts: 0,
-        next_at: now,
-        last_error: None,
-        unsure: false,
-        created_at: now,
-        decided_at: None,
-        notice: false,
-        finished_at: None,
+        ..Parcel::new((id, work.turn.session), to, text.to_owned(), now)
     }
 }
 

@@ -2,23 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use rand::Rng as _;
 use tokio_util::sync::CancellationToken;
 
 use super::Core;
 use crate::{
-    connectors::{Connector, ConnectorError, Resend},
+    connectors::{Connector, ConnectorError, Posts, Resend},
     fail::{self, Point},
     store::{
         Result, StoreError, attempts,
         outbox::{self, Parcel},
     },
-    types::{Outgoing, Receipt, Timestamp, frame::Body},
+    types::{MessageId, Outgoing, Timestamp, frame::Body},
 };
 
-/// Added to what may have been delivered already, where the platform cannot tell.
-const AGAIN: &str = "\n\n*(sent again after a restart: you may have this already)*";
 /// Deliveries taken at once.
 const BATCH: u32 = 32;
 /// Deliveries under way side by side.
@@ -72,7 +71,7 @@ pub(super) async fn run(
 
 /// What follows from one try.
 enum Outcome {
-    Delivered(Receipt),
+    Delivered,
     Retry(String, Option<Duration>),
     Ambiguous(String),
     GivenUp(&'static str, String),
@@ -85,11 +84,11 @@ async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
     let (id, attempts, session) = (parcel.id, parcel.attempts, parcel.session);
     let store = &core.parts.store;
     match outcome {
-        Outcome::Delivered(receipt) => {
+        Outcome::Delivered => {
             tracing::info!(message_id = %id, connector, attempts, "delivered");
             store
                 .keep(move |tx| {
-                    outbox::delivered(tx, id, receipt.post.as_deref(), now)?;
+                    outbox::delivered(tx, id, now)?;
                     attempts::end(tx, id, now)?;
                     fail::point(Point::OutboxWritten);
                     Ok(())
@@ -162,7 +161,11 @@ async fn outcome(core: &Core, parcel: &Parcel) -> Outcome {
     let tried = match live.connectors.get(&parcel.to.connector) {
         Some(connector) => {
             fail::point(Point::OutboxTaken);
-            let sent = send(&**connector, parcel).await;
+            let posts = Kept {
+                core,
+                parcel: parcel.id,
+            };
+            let sent = send(&**connector, parcel, &posts).await;
             fail::point(Point::OutboxSent);
             sent
         }
@@ -176,7 +179,7 @@ async fn outcome(core: &Core, parcel: &Parcel) -> Outcome {
     };
     let again = parcel.attempts < live.delivery.max_attempts;
     match tried {
-        Ok(receipt) => Outcome::Delivered(receipt),
+        Ok(()) => Outcome::Delivered,
         Err(ConnectorError::Later { reason, after }) if again => Outcome::Retry(reason, after),
         Err(ConnectorError::Unsure { reason }) if again => Outcome::Ambiguous(reason),
         Err(error) => Outcome::GivenUp("dead", error.to_string()),
@@ -187,7 +190,8 @@ async fn outcome(core: &Core, parcel: &Parcel) -> Outcome {
 async fn send(
     connector: &dyn Connector,
     parcel: &Parcel,
-) -> std::result::Result<Receipt, ConnectorError> {
+    posts: &dyn Posts,
+) -> std::result::Result<(), ConnectorError> {
     let mut what = Outgoing {
         idempotency_key: parcel.id.to_string(),
         session: parcel.session,
@@ -195,20 +199,47 @@ async fn send(
         also_in_reply_to: parcel.also_in_reply_to.clone(),
         user: parcel.external_user.clone(),
         text: parcel.text.clone(),
+        files: Vec::new(),
         notice: parcel.notice,
+        question: None,
+        replaces: None,
+        posted: parcel.posts.clone(),
+        again: false,
     };
     if parcel.unsure {
         match connector.abilities().resend {
             Resend::WithKey => {}
             Resend::ReadBack => {
-                if let Some(receipt) = connector.find(&parcel.to, &what).await? {
-                    return Ok(receipt);
+                if let Some(post) = connector.find(&parcel.to, &what).await? {
+                    posts.add(&post).await?;
+                    what.posted.push(post);
                 }
             }
-            Resend::Marked => what.text.push_str(AGAIN),
+            Resend::Marked => what.again = true,
         }
     }
-    connector.send(&parcel.to, &what).await
+    connector.send(&parcel.to, &what, posts).await
+}
+
+/// Keeps the posts of a parcel.
+struct Kept<'a> {
+    core: &'a Core,
+    parcel: MessageId,
+}
+
+#[async_trait]
+impl Posts for Kept<'_> {
+    async fn add(&self, post: &str) -> std::result::Result<(), ConnectorError> {
+        let (id, post) = (self.parcel, post.to_owned());
+        let write = self
+            .core
+            .parts
+            .store
+            .write(move |tx| outbox::posted(tx, id, &post));
+        write.await.map_err(|error| ConnectorError::Unsure {
+            reason: format!("what was posted could not be written down: {error}"),
+        })
+    }
 }
 
 /// Doubling from one second, with a little chance so that many do not come back together.

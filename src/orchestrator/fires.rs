@@ -153,25 +153,8 @@ fn say(core: &Core, tx: &Tx<'_>, schedule: &Schedule, now: Timestamp) -> Result<
     };
     let id = MessageId::new();
     messages::insert(tx, &message(id, schedule.session_id, &text, now))?;
-    let parcel = Parcel {
-        id,
-        session: schedule.session_id,
-        turn: None,
-        in_reply_to: None,
-        also_in_reply_to: Vec::new(),
-        to: schedule.address.clone(),
-        external_user: schedule.external_user.clone(),
-        text: text.clone(),
-        state: String::new(),
-        attempts: 0,
-        next_at: now,
-        last_error: None,
-        unsure: false,
-        created_at: now,
-        decided_at: None,
-        notice: false,
-        finished_at: None,
-    };
+    let to = (schedule.address.clone(), schedule.external_user.clone());
+    let parcel = Parcel::new((id, schedule.session_id), to, text.clone(), now);
     outbox::insert(tx, &deliver::parcel(core, parcel, now))?;
     sessions::touch(tx, schedule.session_id, "Reminder", now)?;
     let completed = Body::Completed {
@@ -208,19 +191,12 @@ fn ask(tx: &Tx<'_>, schedule: &Schedule, slot: Timestamp, now: Timestamp) -> Res
         (None, Value::String(prompt)) => prompt.clone(),
         (None, other) => other.to_string(),
     };
+    let external_id = format!("schedule:{}:{}", schedule.id, slot.0);
+    let (from, user) = (schedule.address.clone(), schedule.external_user.clone());
     let inbound = Inbound {
-        from: schedule.address.clone(),
-        external_id: format!("schedule:{}:{}", schedule.id, slot.0),
-        user: schedule.external_user.clone(),
         person: Some(schedule.user_id),
-        text,
-        attachments: Vec::new(),
         session: Some(schedule.session_id),
-        model: None,
-        mode: None,
-        plan: false,
-        vouched: false,
-        cursor: None,
+        ..Inbound::new(from, external_id, user, text)
     };
     Ok(match inbox::write(tx, (&inbound, WhenBusy::Queue), now)? {
         Ok(_) => Fired::Asked,

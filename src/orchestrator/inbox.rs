@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{Orchestrator, events, flow};
 use crate::{
-    connectors::{AcceptError, Inbox},
+    connectors::{AcceptError, Inbox, PressError},
     fail::{self, Point},
     store::{
         Result, Tx,
@@ -13,7 +13,7 @@ use crate::{
         sessions,
     },
     types::{
-        Inbound, Timestamp, UserId, WhenBusy,
+        Address, Command, Cursor, Inbound, Press, Timestamp, UserId, WhenBusy,
         frame::{AttachmentInfo, Body},
         text::shorten,
     },
@@ -44,6 +44,51 @@ impl Inbox for Orchestrator {
             self.wake(session).await;
         }
         Ok(accepted)
+    }
+
+    async fn edited(&self, message: Inbound) -> std::result::Result<(), AcceptError> {
+        self.accept(message).await.map(drop)
+    }
+
+    async fn deleted(
+        &self,
+        from: &Address,
+        _external_id: &str,
+        cursor: Option<Cursor>,
+    ) -> std::result::Result<(), AcceptError> {
+        if let Some(cursor) = cursor {
+            self.passed(from, cursor).await?;
+        }
+        Ok(())
+    }
+
+    async fn passed(&self, from: &Address, cursor: Cursor) -> std::result::Result<(), AcceptError> {
+        let (store, from) = (&self.core.parts.store, from.clone());
+        Ok(store
+            .write(move |tx| inbox::set_cursor(tx, &from, &cursor))
+            .await?)
+    }
+
+    async fn position(
+        &self,
+        from: &Address,
+        of: &str,
+    ) -> std::result::Result<Option<String>, AcceptError> {
+        let (from, of) = (from.clone(), of.to_owned());
+        Ok(self
+            .core
+            .parts
+            .store
+            .read(move |c| inbox::cursor(c, &from, &of))
+            .await?)
+    }
+
+    async fn pressed(&self, _press: Press) -> std::result::Result<String, PressError> {
+        Err(PressError::Refused("not yet".to_owned()))
+    }
+
+    fn commands(&self) -> &'static [Command] {
+        &[]
     }
 }
 

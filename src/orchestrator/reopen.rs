@@ -74,22 +74,15 @@ fn ask_in_new_turn(tx: &Tx<'_>, question: &Approval, now: Timestamp) -> Result<(
         return Ok(());
     };
     let asked = inbox::get(tx, turn.message)?;
+    let user = asked.as_ref().map(|a| a.external_user.clone());
+    let text = format!("Ask me again: {}", question.summary);
+    let again = format!("{AGAIN}{}", question.id);
     let message = Inbound {
-        from: turn.reply_to,
-        external_id: format!("{AGAIN}{}", question.id),
-        user: asked
-            .as_ref()
-            .map(|a| a.external_user.clone())
-            .unwrap_or_default(),
         person: Some(question.user_id),
-        text: format!("Ask me again: {}", question.summary),
-        attachments: Vec::new(),
         session: Some(question.session_id),
         model: asked.as_ref().and_then(|a| a.model.clone()),
-        mode: None,
         plan: question.kind == Kind::Plan,
-        vouched: false,
-        cursor: None,
+        ..Inbound::new(turn.reply_to, again, user.unwrap_or_default(), text)
     };
     if let Ok(accepted) = accept(tx, (&message, WhenBusy::Queue), now)? {
         let (id, _) = accepted.ids();

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::{Result, sessions, users};
-use crate::types::{Address, Inbound, MessageId, SessionId, Timestamp, TurnId, UserId, WhenBusy};
+use crate::types::{
+    Address, Cursor, Inbound, MessageId, SessionId, Timestamp, TurnId, UserId, WhenBusy,
+};
 
 /// What became of an inbound message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,8 +125,8 @@ pub fn accept(
     mode: WhenBusy,
     now: Timestamp,
 ) -> Result<std::result::Result<Accepted, Refusal>> {
-    if let Some(position) = &message.cursor {
-        set_cursor(tx, &message.from, position)?;
+    if let Some(cursor) = &message.cursor {
+        set_cursor(tx, &message.from, cursor)?;
     }
     if let Some((id, session)) = find(tx, &message.from, &message.external_id)? {
         return Ok(Ok(Accepted::Again(id, session)));
@@ -310,18 +312,30 @@ pub fn set_state(tx: &Transaction<'_>, id: MessageId, state: State, now: Timesta
     Ok(())
 }
 
-/// How far a platform's updates were taken in.
-pub fn cursor(c: &Connection, connector: &str, account: &str) -> Result<Option<String>> {
+/// How far a platform's updates were taken in; `of` as in [`Cursor`].
+pub fn cursor(c: &Connection, from: &Address, of: &str) -> Result<Option<String>> {
     let sql = "SELECT position FROM cursors WHERE connector = ?1 AND account = ?2";
     Ok(c.prepare_cached(sql)?
-        .query_row([connector, account], |row| row.get(0))
+        .query_row([&from.connector, &place_of(from, of)], |row| row.get(0))
         .optional()?)
 }
 
-fn set_cursor(tx: &Transaction<'_>, from: &Address, position: &str) -> Result<()> {
+/// Updates were taken in up to a position.
+pub fn set_cursor(tx: &Transaction<'_>, from: &Address, cursor: &Cursor) -> Result<()> {
     let sql = "INSERT INTO cursors (connector, account, position) VALUES (?1, ?2, ?3)
                ON CONFLICT (connector, account) DO UPDATE SET position = excluded.position";
-    tx.prepare_cached(sql)?
-        .execute([&from.connector, &from.account, position])?;
+    tx.prepare_cached(sql)?.execute([
+        &from.connector,
+        &place_of(from, &cursor.of),
+        &cursor.position,
+    ])?;
     Ok(())
+}
+
+fn place_of(from: &Address, of: &str) -> String {
+    if of.is_empty() {
+        from.account.clone()
+    } else {
+        format!("{}/{of}", from.account)
+    }
 }

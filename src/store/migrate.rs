@@ -42,6 +42,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(6, "0006_money"),
     migration!(7, "0007_allowed"),
     migration!(8, "0008_routing"),
+    migration!(9, "0009_platforms"),
 ];
 
 /// The version that this binary writes.

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::Result;
-use crate::types::{Address, MessageId, SessionId, Timestamp, TurnId, UserId};
+use crate::types::{Address, ApprovalId, MessageId, SessionId, Timestamp, TurnId, UserId};
 
 /// An answer to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,45 @@ pub struct Parcel {
     pub finished_at: Option<Timestamp>,
     /// Not an answer: it tells that the answer waits for somebody.
     pub notice: bool,
+    /// Posts of its parts so far, in order.
+    pub posts: Vec<String>,
+    /// The question that it asks, where it is a notice of one.
+    pub question: Option<ApprovalId>,
+    /// The parcel whose post becomes this one.
+    pub replaces: Option<MessageId>,
+}
+
+impl Parcel {
+    /// One that nobody asked for and that goes as soon as it can.
+    pub fn new(
+        (id, session): (MessageId, SessionId),
+        (to, external_user): (Address, String),
+        text: String,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            session,
+            turn: None,
+            in_reply_to: None,
+            also_in_reply_to: Vec::new(),
+            to,
+            external_user,
+            text,
+            state: "prepared".to_owned(),
+            attempts: 0,
+            next_at: now,
+            last_error: None,
+            unsure: false,
+            created_at: now,
+            decided_at: None,
+            finished_at: None,
+            notice: false,
+            posts: Vec::new(),
+            question: None,
+            replaces: None,
+        }
+    }
 }
 
 fn parcel(row: &Row<'_>) -> rusqlite::Result<Parcel> {
@@ -70,6 +109,9 @@ fn parcel(row: &Row<'_>) -> rusqlite::Result<Parcel> {
         decided_at: row.get("decided_at")?,
         finished_at: row.get("finished_at")?,
         notice: row.get("notice")?,
+        posts: serde_json::from_str(&row.get::<_, String>("posts")?).unwrap_or_default(),
+        question: row.get("approval_id")?,
+        replaces: row.get("replaces")?,
     })
 }
 
@@ -78,8 +120,8 @@ fn parcel(row: &Row<'_>) -> rusqlite::Result<Parcel> {
 pub fn insert(tx: &Transaction<'_>, parcel: &Parcel) -> Result<()> {
     let sql = "INSERT INTO outbox (id, session_id, turn_id, in_reply_to, connector, account, chat,
                  external_user, text, state, next_at, created_at, finished_at, also_in_reply_to,
-                 notice)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13, ?14)";
+                 notice, approval_id, replaces)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13, ?14, ?15, ?16)";
     let also = (!parcel.also_in_reply_to.is_empty())
         .then(|| serde_json::to_string(&parcel.also_in_reply_to).unwrap_or_default());
     tx.prepare_cached(sql)?.execute(params![
@@ -96,7 +138,9 @@ pub fn insert(tx: &Transaction<'_>, parcel: &Parcel) -> Result<()> {
         parcel.created_at,
         parcel.finished_at,
         also,
-        parcel.notice
+        parcel.notice,
+        parcel.question,
+        parcel.replaces
     ])?;
     Ok(())
 }
@@ -128,16 +172,17 @@ pub fn next_due(c: &Connection) -> Result<Option<Timestamp>> {
 }
 
 /// It arrived.
-pub fn delivered(
-    tx: &Transaction<'_>,
-    id: MessageId,
-    receipt: Option<&str>,
-    now: Timestamp,
-) -> Result<()> {
-    let sql =
-        "UPDATE outbox SET state = 'delivered', receipt = ?2, last_error = NULL, finished_at = ?3
+pub fn delivered(tx: &Transaction<'_>, id: MessageId, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE outbox SET state = 'delivered', last_error = NULL, finished_at = ?2
                WHERE id = ?1";
-    tx.prepare_cached(sql)?.execute(params![id, receipt, now])?;
+    tx.prepare_cached(sql)?.execute(params![id, now])?;
+    Ok(())
+}
+
+/// A part of it was posted; whether the next one was is known again.
+pub fn posted(tx: &Transaction<'_>, id: MessageId, post: &str) -> Result<()> {
+    let sql = "UPDATE outbox SET posts = json_insert(posts, '$[#]', ?2), unsure = 0 WHERE id = ?1";
+    tx.prepare_cached(sql)?.execute(params![id, post])?;
     Ok(())
 }
 

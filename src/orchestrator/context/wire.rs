@@ -131,19 +131,12 @@ impl World {
     }
 
     async fn hear(&mut self, mode: WhenBusy) {
+        let from = Address::new("web", "", self.session.to_string());
+        let text = format!("<said {}>", self.said);
         let inbound = Inbound {
-            from: Address::new("web", "", self.session.to_string()),
-            external_id: self.said.to_string(),
-            user: "u".to_owned(),
             person: Some(self.user),
-            text: format!("<said {}>", self.said),
-            attachments: Vec::new(),
-            plan: false,
             session: Some(self.session),
-            model: None,
-            mode: None,
-            vouched: false,
-            cursor: None,
+            ..Inbound::new(from, self.said.to_string(), "u", text)
         };
         self.said += 1;
         self.write(move |tx| accepting::write(tx, (&inbound, mode), Timestamp(2)))

@@ -5,14 +5,26 @@ use async_trait::async_trait;
 use super::*;
 use crate::{
     connectors::{Abilities, Inbox},
-    types::{Address, MessageId, SessionId},
+    types::{Address, SessionId},
 };
 
 /// A platform that keeps what it is sent.
 struct Platform {
     resend: Resend,
-    found: Option<Receipt>,
+    found: Option<String>,
     sent: Mutex<Vec<Outgoing>>,
+}
+
+/// What was posted.
+#[derive(Default)]
+struct Seen(Mutex<Vec<String>>);
+
+#[async_trait]
+impl Posts for Seen {
+    async fn add(&self, post: &str) -> std::result::Result<(), ConnectorError> {
+        self.0.lock().unwrap().push(post.to_owned());
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -29,16 +41,20 @@ impl Connector for Platform {
         &self,
         _to: &Address,
         what: &Outgoing,
-    ) -> std::result::Result<Receipt, ConnectorError> {
+        posts: &dyn Posts,
+    ) -> std::result::Result<(), ConnectorError> {
         self.sent.lock().unwrap().push(what.clone());
-        Ok(Receipt::default())
+        for part in ["1", "2"].iter().skip(what.posted.len()) {
+            posts.add(part).await?;
+        }
+        Ok(())
     }
 
     async fn find(
         &self,
         _to: &Address,
         _what: &Outgoing,
-    ) -> std::result::Result<Option<Receipt>, ConnectorError> {
+    ) -> std::result::Result<Option<String>, ConnectorError> {
         Ok(self.found.clone())
     }
 
@@ -51,57 +67,41 @@ impl Connector for Platform {
 }
 
 fn parcel(unsure: bool) -> Parcel {
+    let to = (Address::new("platform", "", "c"), "u".to_owned());
+    let ids = (MessageId::new(), SessionId::new());
     Parcel {
-        id: MessageId::new(),
-        session: SessionId::new(),
-        turn: None,
-        in_reply_to: None,
-        also_in_reply_to: Vec::new(),
-        to: Address::new("platform", "", "c"),
-        external_user: "u".to_owned(),
-        text: "the answer".to_owned(),
-        state: "sending".to_owned(),
-        attempts: 1,
-        next_at: Timestamp(0),
-        last_error: None,
         unsure,
-        created_at: Timestamp(0),
-        decided_at: None,
-        notice: false,
-        finished_at: None,
+        ..Parcel::new(ids, to, "the answer".to_owned(), Timestamp(0))
     }
 }
 
-async fn sent(resend: Resend, found: Option<Receipt>, unsure: bool) -> (Receipt, Vec<String>) {
+/// What was posted in one try, and whether it said that it may be there already.
+async fn sent(resend: Resend, found: Option<&str>, unsure: bool) -> (Vec<String>, bool) {
     let platform = Platform {
         resend,
-        found,
+        found: found.map(str::to_owned),
         sent: Mutex::default(),
     };
-    let parcel = parcel(unsure);
-    let receipt = send(&platform, &parcel).await.unwrap();
+    let (parcel, seen) = (parcel(unsure), Seen::default());
+    send(&platform, &parcel, &seen).await.unwrap();
     let sent = platform.sent.into_inner().unwrap();
-    assert!(
-        sent.iter()
-            .all(|what| what.idempotency_key == parcel.id.to_string())
-    );
-    (receipt, sent.into_iter().map(|what| what.text).collect())
+    assert_eq!(sent[0].idempotency_key, parcel.id.to_string());
+    (seen.0.into_inner().unwrap(), sent[0].again)
 }
 
 #[tokio::test]
 async fn what_may_have_arrived_is_settled_as_the_platform_lets_us() {
-    let plain = ["the answer".to_owned()];
+    let both = vec!["1".to_owned(), "2".to_owned()];
     for resend in [Resend::Marked, Resend::WithKey, Resend::ReadBack] {
-        assert_eq!(sent(resend, None, false).await.1, plain);
+        assert_eq!(sent(resend, None, false).await, (both.clone(), false));
     }
-    assert_eq!(sent(Resend::WithKey, None, true).await.1, plain);
-    let marked = sent(Resend::Marked, None, true).await.1;
-    assert_eq!(marked, [format!("the answer{AGAIN}")]);
-    // Read back: sent again only if it is not there.
-    assert_eq!(sent(Resend::ReadBack, None, true).await.1, plain);
-    let there = Receipt {
-        post: Some("17".to_owned()),
-    };
-    let (receipt, again) = sent(Resend::ReadBack, Some(there.clone()), true).await;
-    assert_eq!((receipt, again.len()), (there, 0));
+    assert_eq!(
+        sent(Resend::WithKey, None, true).await,
+        (both.clone(), false)
+    );
+    assert_eq!(sent(Resend::Marked, None, true).await, (both.clone(), true));
+    // Read back: only what is not there is sent.
+    assert_eq!(sent(Resend::ReadBack, None, true).await, (both, false));
+    let (posts, again) = sent(Resend::ReadBack, Some("17"), true).await;
+    assert_eq!((posts.join(" "), again), ("17 2".to_owned(), false));
 }

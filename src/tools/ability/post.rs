@@ -100,24 +100,11 @@ fn write(
         at: now,
     };
     messages::insert(tx, &message)?;
+    let to = (place.address.clone(), place.external_user.clone());
     let parcel = Parcel {
-        id,
-        session: place.session,
-        turn: None,
-        in_reply_to: None,
-        also_in_reply_to: Vec::new(),
-        to: place.address.clone(),
-        external_user: place.external_user.clone(),
-        text: text.clone(),
         state: state.to_owned(),
-        attempts: 0,
-        next_at: now,
-        last_error: None,
-        unsure: false,
-        created_at: now,
-        decided_at: None,
-        notice: false,
         finished_at: (state == "delivered").then_some(now),
+        ..Parcel::new((id, place.session), to, text.clone(), now)
     };
     outbox::insert(tx, &parcel)?;
     sessions::touch(tx, place.session, "", now)?;

@@ -1,0 +1,59 @@
+//! What goes out through a connector, in the words of Nexflow. All text is Markdown.
+
+use super::{ApprovalId, Attachment, SessionId};
+
+/// What a connector is asked to deliver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Stable over every retry: platforms that know idempotency keys get it.
+    pub idempotency_key: String,
+    /// The session, for platforms that show it.
+    pub session: SessionId,
+    /// The external id of the message that this answers, if any; the newest of several.
+    pub in_reply_to: Option<String>,
+    /// External ids of the others that it answers.
+    pub also_in_reply_to: Vec<String>,
+    /// The receiver's id on that platform.
+    pub user: String,
+    /// Markdown.
+    pub text: String,
+    /// Files that go with it.
+    pub files: Vec<Attachment>,
+    /// Not an answer: it tells that the answer waits for somebody.
+    pub notice: bool,
+    /// A question to decide, as buttons where the platform has some.
+    pub question: Option<Question>,
+    /// The post that becomes this: a live draft, or a question that was settled. Its first part is an
+    /// edit of that post, and only the rest is posted.
+    pub replaces: Option<String>,
+    /// Posts of its parts that earlier tries made, in order: only the rest is sent.
+    pub posted: Vec<String>,
+    /// The part after [`Self::posted`] may be there already and nothing can tell: it says so.
+    pub again: bool,
+}
+
+/// A question that a person decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Which one.
+    pub id: ApprovalId,
+    /// What can be said to it, in order: `once`, `session`, `always`, `deny`.
+    pub choices: Vec<&'static str>,
+}
+
+/// A running turn as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Stable for the draft of one turn.
+    pub idempotency_key: String,
+    /// The external id of the message that is being answered.
+    pub in_reply_to: Option<String>,
+    /// The receiver's id on that platform.
+    pub user: String,
+    /// What the answer says so far.
+    pub text: String,
+    /// What happens now, such as a running skill and its progress; empty while the model writes.
+    pub status: String,
+    /// The post that shows it; none yet.
+    pub post: Option<String>,
+}
