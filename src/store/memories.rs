@@ -222,7 +222,7 @@ mod tests {
             for user in [owner.id, owner.id, stranger.id] {
                 sessions.push(sessions::create(tx, "web", user, at)?);
             }
-            let mut say = |session: usize, text: &str| {
+            let say = |session: usize, text: &str| {
                 let message = messages::Message {
                     id: MessageId::new(),
                     session: sessions[session],
