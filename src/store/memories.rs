@@ -124,6 +124,7 @@ pub fn search_messages(c: &Connection, search: &Search) -> Result<Vec<Hit>> {
                  CROSS JOIN sessions s ON s.id = m.session_id CROSS JOIN users u ON u.id = s.user_id
                  WHERE u.person_id = ?2 AND m.role = 'user'
                    AND m.id IS NOT ?3 AND m.session_id IS NOT ?4
+                   AND s.room IS NULL AND m.deleted_at IS NULL
                  ORDER BY near.rank LIMIT ?5)
                SELECT id, session_id, created_at, rank,
                       (SELECT snippet(messages_words, 0, '', '', '…', 48) FROM messages_words
