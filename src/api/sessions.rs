@@ -118,6 +118,10 @@ struct Said {
     provider: Option<String>,
     model: Option<String>,
     usage: Option<UsageInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edited_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_at: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -176,8 +180,12 @@ fn said(c: &Connection, message: messages::Message, channel: &str) -> Result<Sai
         provider: None,
         model: None,
         usage: None,
+        edited_at: None,
+        deleted_at: None,
     };
     if user {
+        let note = messages::note(c, message.id)?;
+        (shown.edited_at, shown.deleted_at) = (note.edited_at, note.deleted_at);
         shown.attachments = messages::attachment_infos(c, message.id)?;
         if let Some((state, _)) = inbox::state(c, message.id)? {
             shown.status = match state.as_str() {
