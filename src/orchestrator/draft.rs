@@ -25,7 +25,7 @@ use self::{
 };
 use super::Core;
 use crate::{
-    connectors::{Connector, ConnectorError},
+    connectors::Connector,
     store::{Result, drafts, turns::StepKind},
     types::{
         Address, SessionId, TurnId,
@@ -388,13 +388,9 @@ impl Shown {
     }
 }
 
-/// Shows that somebody writes; how long not to try again where that is known.
 fn typing(connector: Arc<dyn Connector>, turn: TurnId, to: Address) -> BoxFuture<'static, Done> {
     async move {
-        let wait = match timeout(TYPING, connector.typing(&to)).await {
-            Ok(Err(ConnectorError::Later { after, .. })) => after,
-            _ => None,
-        };
+        let wait = request::typing(&*connector, &to).await;
         Done::Typing(turn, to, wait)
     }
     .boxed()
