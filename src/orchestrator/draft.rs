@@ -25,7 +25,7 @@ use self::{
 };
 use super::Core;
 use crate::{
-    connectors::{Connector, ConnectorError},
+    connectors::Connector,
     store::{Result, drafts, turns::StepKind},
     types::{
         Address, SessionId, TurnId,
@@ -95,6 +95,8 @@ struct Chat {
     typing: bool,
     /// Nothing is changed there before.
     next: Instant,
+    /// It takes one change in this time.
+    pace: Duration,
 }
 
 /// A request that ended.
@@ -266,7 +268,7 @@ impl<'a> Board<'a> {
                 let at = at.max(chat.next);
                 if at <= now {
                     chat.busy = true;
-                    chat.next = now + pace;
+                    chat.pace = pace;
                     due.push(shown.request(self.core, Arc::clone(connector)));
                     room -= 1;
                 } else {
@@ -296,6 +298,8 @@ impl<'a> Board<'a> {
             Done::Draft(turn, to, became) => {
                 let chat = self.chats.entry(to).or_insert_with(|| Chat::new(now));
                 chat.busy = false;
+                // Counted from the answer: requests that were held up on their way do not come in a row.
+                chat.next = chat.next.max(now + chat.pace);
                 if let Became::Later(after) = became {
                     let wait = after.unwrap_or(Duration::from_secs(1));
                     chat.next = chat.next.max(now + wait);
@@ -343,6 +347,7 @@ impl Chat {
             busy: false,
             typing: false,
             next: now,
+            pace: Duration::ZERO,
         }
     }
 }
@@ -383,13 +388,9 @@ impl Shown {
     }
 }
 
-/// Shows that somebody writes; how long not to try again where that is known.
 fn typing(connector: Arc<dyn Connector>, turn: TurnId, to: Address) -> BoxFuture<'static, Done> {
     async move {
-        let wait = match timeout(TYPING, connector.typing(&to)).await {
-            Ok(Err(ConnectorError::Later { after, .. })) => after,
-            _ => None,
-        };
+        let wait = request::typing(&*connector, &to).await;
         Done::Typing(turn, to, wait)
     }
     .boxed()

@@ -91,15 +91,14 @@ async fn a_file_of_the_workspace_goes_out_with_the_answer() {
             (reply.status, header("x-content-type-options")),
             (200, "nosniff".to_owned())
         );
-        let (kind, how) = match file["name"].as_str().unwrap() {
-            "dot.png" => ("image/png", "inline; filename=\"dot.png\""),
-            _ => {
-                assert_eq!(reply.body, "a,b\n1,2\n");
-                (
-                    "application/octet-stream",
-                    "attachment; filename=\"report.csv\"",
-                )
-            }
+        let (kind, how) = if file["name"] == "dot.png" {
+            ("image/png", "inline; filename=\"dot.png\"")
+        } else {
+            assert_eq!(reply.body, "a,b\n1,2\n");
+            (
+                "application/octet-stream",
+                "attachment; filename=\"report.csv\"",
+            )
         };
         assert_eq!(header("content-type"), kind);
         assert!(header("content-disposition").starts_with(how));

@@ -94,6 +94,14 @@ pub(super) async fn show(core: &Core, connector: &dyn Connector, wanted: Wanted)
     became(core, wanted.turn, shown).await
 }
 
+/// Shows that somebody writes; how long not to try again, where the platform says so.
+pub(super) async fn typing(connector: &dyn Connector, to: &Address) -> Option<Duration> {
+    match tokio::time::timeout(PATIENCE, connector.typing(to)).await {
+        Ok(Err(ConnectorError::Later { after, .. })) => after,
+        _ => None,
+    }
+}
+
 fn too_slow() -> ConnectorError {
     ConnectorError::Unsure {
         reason: "the platform did not answer in time".to_owned(),

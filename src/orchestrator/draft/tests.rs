@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    connectors::Resend,
+    connectors::{ConnectorError, Resend},
     orchestrator::rig::{Rig, Wrong, later, lost, until},
     store::outbox,
     types::frame::CallStatus,
