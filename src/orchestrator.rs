@@ -32,6 +32,7 @@ mod status;
 mod think;
 mod toolbox;
 mod trace;
+mod transcribe;
 mod turn;
 mod work;
 

@@ -8,7 +8,7 @@ pub(super) use past::said_in;
 
 use past::{fit, past};
 
-use super::{flow, work::Work};
+use super::{flow, transcribe::with_voices, work::Work};
 use crate::{
     policy::Flow,
     providers::About,
@@ -146,7 +146,8 @@ pub(super) fn joined(c: &Connection, joined: Vec<Waiting>) -> Result<Vec<(u32, M
     let said = joined.into_iter().filter_map(|m| Some((m.joined?, m)));
     said.map(|(before, message)| {
         let images = only_images(messages::attachments(c, message.id)?);
-        Ok((before, while_running(&message.text, images)))
+        let text = with_voices(c, message.id, message.text)?;
+        Ok((before, while_running(&text, images)))
     })
     .collect()
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{only_images, while_running};
 use crate::{
-    orchestrator::flow,
+    orchestrator::{flow, transcribe::with_voices},
     policy::Flow,
     store::{
         Result, inbox,
@@ -80,13 +80,15 @@ pub(super) fn past(c: &Connection, session: SessionId, turn: TurnId) -> Result<V
     let mut past = Vec::new();
     for (turn, said) in all {
         let steps = steps.remove(&TurnId(turn)).unwrap_or_default();
-        let images = |id: MessageId| -> Result<Vec<Attachment>> {
-            if with_files.contains(&id) {
-                return Ok(only_images(messages::attachments(c, id)?));
+        let with_files = |message: &messages::Message| -> Result<(String, Vec<Attachment>)> {
+            let text = message.text.clone();
+            if with_files.contains(&message.id) {
+                let images = only_images(messages::attachments(c, message.id)?);
+                return Ok((with_voices(c, message.id, text)?, images));
             }
-            Ok(Vec::new())
+            Ok((text, Vec::new()))
         };
-        past.push(one_turn(said, &steps, &joined, images)?);
+        past.push(one_turn(said, &steps, &joined, with_files)?);
     }
     Ok(past)
 }
@@ -96,7 +98,7 @@ fn one_turn(
     said: Vec<messages::Message>,
     steps: &[Step],
     joined: &HashMap<MessageId, u32>,
-    images: impl Fn(MessageId) -> Result<Vec<Attachment>>,
+    with_files: impl Fn(&messages::Message) -> Result<(String, Vec<Attachment>)>,
 ) -> Result<Past> {
     let mut turn = Past::default();
     turn.flow.take_in(flow::of_steps(steps));
@@ -110,13 +112,10 @@ fn one_turn(
                 reasoning: None,
             }),
             Author::User => {
-                let images = images(message.id)?;
+                let (text, images) = with_files(&message)?;
                 match joined.get(&message.id) {
-                    Some(before) => meanwhile.push((*before, while_running(&message.text, images))),
-                    None => turn.push(Message::User {
-                        text: message.text,
-                        images,
-                    }),
+                    Some(before) => meanwhile.push((*before, while_running(&text, images))),
+                    None => turn.push(Message::User { text, images }),
                 }
             }
         }
