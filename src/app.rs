@@ -210,6 +210,7 @@ fn live(config: &Config, earlier: Option<&Providers>, (http, clock): (&Http, &Cl
         breaker: config.llm.breaker,
         prices: config.llm.prices.clone(),
         ollama_url: Some(config.llm.ollama_url.clone()).filter(|url| !url.is_empty()),
+        transcription: config.llm.transcription.clone(),
         clock: clock.clone(),
     };
     Live {

@@ -23,7 +23,7 @@ pub use schema::schema;
 
 use crate::{
     api, budget, logging, memory, orchestrator, policy,
-    providers::{Rules, Tasks},
+    providers::{Rules, Tasks, Transcription},
     schedule, skills, store,
     types::{Entry, money::Price},
 };
@@ -107,6 +107,8 @@ pub struct Llm {
     pub prices: std::collections::BTreeMap<String, Price>,
     /// Providers.
     pub providers: Vec<Entry>,
+    /// Who writes down what is said in voice notes.
+    pub transcription: Option<Transcription>,
     /// Where `auto` looks for an Ollama that nobody configured; empty switches that off.
     pub ollama_url: String,
 }

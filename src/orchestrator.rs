@@ -42,6 +42,7 @@ mod status;
 mod think;
 mod toolbox;
 mod trace;
+mod transcribe;
 mod turn;
 mod work;
 

@@ -19,6 +19,7 @@ mod peer;
 mod prices;
 mod router;
 mod textual;
+mod transcribe;
 mod zai;
 
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use router::{
     Blocked, Choice, Circuit, Class, Condition, Finding, Pass, Probe, Providers, Rules, Settings,
     State, Tasks, Verdict, Wish,
 };
+pub use transcribe::{Transcriber, Transcription};
 
 /// An answer as it comes. [`Delta::Done`] is last, or an error is. Dropping it stops the request.
 pub type Answer = BoxStream<'static, Result<Delta, ProviderError>>;

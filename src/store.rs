@@ -33,6 +33,7 @@ pub mod tokens;
 pub mod turns;
 pub mod usage;
 pub mod users;
+pub mod voices;
 
 mod room;
 mod row;

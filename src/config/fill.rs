@@ -96,7 +96,7 @@ fn section_of(keys: &[String]) -> &[String] {
     let deep = match names.as_slice() {
         ["llm", "providers" | "prices", _, ..] => 3,
         ["channels", "webhook", "endpoints", _, ..] => 4,
-        ["channels", _, ..] => 2,
+        ["channels", _, ..] | ["llm", "transcription", ..] => 2,
         all => all.len(),
     };
     keys.get(..deep).unwrap_or(keys)

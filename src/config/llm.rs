@@ -39,6 +39,7 @@ impl Reader<'_> {
         self.strip(&path(&["llm"]), &mut tree);
         let default = tree.remove("default_provider");
         let local = tree.remove("ollama_url");
+        let voices = tree.remove("transcription");
         let llm = Llm {
             providers: self.entries(&PROVIDERS, Some(providers.clone())),
             default_provider: self
@@ -48,6 +49,7 @@ impl Reader<'_> {
             breaker: self.part("breaker", &mut tree),
             cache: self.part("cache", &mut tree),
             prices: self.prices(tree.remove("prices")),
+            transcription: self.value(voices.clone(), &["llm", "transcription"], || None),
             ollama_url: self.value(local, &["llm", "ollama_url"], || {
                 "http://127.0.0.1:11434".to_owned()
             }),
@@ -57,6 +59,7 @@ impl Reader<'_> {
             "default_provider": llm.default_provider,
             "fallback": llm.fallback,
             "ollama_url": llm.ollama_url,
+            "transcription": voices,
             "tasks": llm.tasks,
             "breaker": llm.breaker,
             "cache": llm.cache,

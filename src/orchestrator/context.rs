@@ -8,7 +8,7 @@ pub(super) use past::said_in;
 
 use past::{fit, past};
 
-use super::{attachments, flow, preface, work::Work};
+use super::{attachments, flow, preface, transcribe::with_voices, work::Work};
 use crate::{
     policy::Flow,
     providers::About,
@@ -174,7 +174,8 @@ pub(super) fn joined(c: &Connection, joined: Vec<Waiting>) -> Result<Vec<(u32, M
     let said = joined.into_iter().filter_map(|m| Some((m.joined?, m)));
     said.map(|(before, message)| {
         let images = only_images(messages::attachments(c, message.id)?);
-        let text = preface::told(&message.preface, &message.text);
+        let text = with_voices(c, message.id, message.text)?;
+        let text = preface::told(&message.preface, &text);
         Ok((before, while_running(&text, images)))
     })
     .collect()

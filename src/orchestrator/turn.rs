@@ -19,6 +19,7 @@ use super::{
     reopen, resume,
     spend::Purse,
     toolbox::Toolbox,
+    transcribe,
     work::Work,
 };
 use crate::{
@@ -173,6 +174,7 @@ async fn take_up(work: &mut Work, context: &context::Context) -> Result<()> {
 }
 
 async fn answer(work: &mut Work) -> Result<()> {
+    transcribe::listen(work).await?;
     let context = match context::gather(work).await {
         Ok(context) => context,
         Err(error) => {

@@ -15,6 +15,7 @@ use super::{
     plan::Planning,
     spend::Purse,
     toolbox::{Finished, Toolbox},
+    transcribe,
 };
 use crate::{
     fail::{self, Point},
@@ -122,7 +123,8 @@ impl Work {
         fail::point(Point::StepCommitted);
         self.open = Some(id);
         if !joining.is_empty() {
-            let ids = joining.iter().map(|m| m.id).collect();
+            let ids: Vec<_> = joining.iter().map(|m| m.id).collect();
+            transcribe::hear(self, ids.clone()).await?;
             self.flow.take_in(context::flow_of(self, ids).await?);
             self.also.extend(joining);
             attachments::unpack(self).await?;

@@ -40,7 +40,7 @@ const SMALL_BODY: usize = 4 << 20;
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// An `http` or `https` address in the configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BaseUrl(pub(super) Url);
 
 impl<'de> Deserialize<'de> for BaseUrl {
@@ -124,6 +124,9 @@ pub(super) struct Peer {
     http: Http,
 }
 
+/// The type of a body, and the body.
+pub(super) type Sent = (HeaderValue, Bytes);
+
 /// An answer that a server has begun to send.
 pub(super) struct Opened {
     response: Response,
@@ -164,15 +167,37 @@ impl Peer {
         headers: HeaderMap,
         body: Option<&Value>,
     ) -> Result<Value, ProviderError> {
-        let whole = async {
-            let response = self.send(method, path, headers, body).await?;
-            let body = read_some(response, SMALL_BODY).await;
-            serde_json::from_str(&body)
-                .map_err(|e| ProviderError::garbled(&self.name, &format!("not JSON: {e}")))
-        };
+        let whole = self.whole(method, path, headers, body.map(json));
         timeout(SMALL, whole)
             .await
             .unwrap_or_else(|_| Err(self.down("it did not answer in time")))
+    }
+
+    /// Sends something large and waits for all of a small answer.
+    pub(super) async fn upload(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+        body: Sent,
+        within: Duration,
+    ) -> Result<Value, ProviderError> {
+        let whole = self.whole(Method::POST, path, headers, Some(body));
+        timeout(within, whole)
+            .await
+            .unwrap_or_else(|_| Err(self.down("it did not answer in time")))
+    }
+
+    async fn whole(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<Sent>,
+    ) -> Result<Value, ProviderError> {
+        let response = self.send(method, path, headers, body).await?;
+        let body = read_some(response, SMALL_BODY).await;
+        serde_json::from_str(&body)
+            .map_err(|e| ProviderError::garbled(&self.name, &format!("not JSON: {e}")))
     }
 
     /// Asks for an answer that streams.
@@ -183,7 +208,7 @@ impl Peer {
         body: &Value,
     ) -> Result<Opened, ProviderError> {
         let due = Instant::now() + self.first;
-        let sent = self.send(Method::POST, path, headers, Some(body));
+        let sent = self.send(Method::POST, path, headers, Some(json(body)));
         let sent = timeout_at(due, sent).await;
         let response = sent.unwrap_or_else(|_| Err(self.down(&not_begun(self.first))))?;
         Ok(Opened { response, due })
@@ -214,17 +239,15 @@ impl Peer {
         method: Method,
         path: &str,
         mut headers: HeaderMap,
-        body: Option<&Value>,
+        body: Option<Sent>,
     ) -> Result<Response, ProviderError> {
         let url = self.url(path);
         let client = self.http.client(&url).map_err(|e| self.transport(e))?;
         // A compressed stream comes in lumps.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let mut request = client.request(method, url).headers(headers);
-        if let Some(body) = body {
-            request = request
-                .header(CONTENT_TYPE, "application/json")
-                .body(Bytes::from(body.to_string()));
+        if let Some((kind, body)) = body {
+            request = request.header(CONTENT_TYPE, kind).body(body);
         }
         let response = request.send().await.map_err(|e| self.transport(e))?;
         if response.status().is_success() {
@@ -283,6 +306,11 @@ impl Peer {
         header.set_sensitive(true);
         Ok(header)
     }
+}
+
+fn json(body: &Value) -> Sent {
+    let kind = HeaderValue::from_static("application/json");
+    (kind, Bytes::from(body.to_string()))
 }
 
 fn not_begun(within: Duration) -> String {

@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{StreamExt as _, future, stream::FuturesOrdered};
 
-use super::{About, Offline, Provider, prices};
+use super::{About, Offline, Provider, Transcriber, Transcription, prices};
 use crate::{
     net::Http,
     types::{Clock, Entry, Task, money::Price},
@@ -46,6 +46,8 @@ pub struct Settings {
     pub prices: BTreeMap<String, Price>,
     /// Where `auto` looks for an Ollama that nobody configured.
     pub ollama_url: Option<String>,
+    /// Who writes down what is said in voice notes.
+    pub transcription: Option<Transcription>,
     /// For the offline provider, which tells the time.
     pub clock: Clock,
 }
@@ -60,6 +62,7 @@ impl Default for Settings {
             breaker: Rules::default(),
             prices: BTreeMap::new(),
             ollama_url: Some("http://127.0.0.1:11434".to_owned()),
+            transcription: None,
             clock: Clock::system(),
         }
     }
@@ -80,6 +83,7 @@ struct Inner {
     rules: Rules,
     prices: BTreeMap<String, Price>,
     offline: Arc<dyn Provider>,
+    transcriber: Option<Transcriber>,
 }
 
 impl Providers {
@@ -134,6 +138,7 @@ impl Providers {
                 rules,
                 prices: settings.prices,
                 offline,
+                transcriber: settings.transcription.map(|s| Transcriber::new(s, http)),
             }),
         }
     }
@@ -158,6 +163,11 @@ impl Providers {
     /// The configured provider of this name.
     pub fn get(&self, name: &str) -> Option<Arc<dyn Provider>> {
         self.slot(name).map(|slot| Arc::clone(&slot.provider))
+    }
+
+    /// Who writes down what is said in voice notes, if somebody does.
+    pub fn transcriber(&self) -> Option<&Transcriber> {
+        self.inner.transcriber.as_ref()
     }
 
     /// Whether a model is there as far as is known without asking anybody.

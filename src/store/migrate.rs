@@ -45,6 +45,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(9, "0009_platforms"),
     migration!(10, "0010_drafts"),
     migration!(11, "0011_people"),
+    migration!(12, "0012_transcripts"),
 ];
 
 /// The version that this binary writes.

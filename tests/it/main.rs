@@ -39,4 +39,5 @@ mod support;
 mod stops;
 mod tidy;
 mod turns;
+mod voices;
 mod webhook;

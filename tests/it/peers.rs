@@ -159,6 +159,29 @@ async fn two_skills_through_the_gemini_dialect() {
     two_skills("gemini", "").await;
 }
 
+#[tokio::test]
+async fn a_voice_note_is_written_down_by_a_peer() {
+    let fixtures = json!({ "fixtures": [
+        { "match": { "endpoint": "transcription", "model": "whisper-1" },
+          "response": { "transcription": { "text": "Buy milk for the zebra" } } },
+        { "match": { "userMessage": "Buy milk for the zebra" },
+          "response": { "content": "Milk for the zebra it is." } },
+    ] });
+    let peer = peer(fixtures, KEY).await;
+    let url = &peer.url;
+    let daemon = Daemon::with(&format!(
+        "llm:\n  default_provider: openai\n  ollama_url: ''\n  transcription: {{ base_url: '{url}/v1', api_key: {KEY} }}\n  providers:\n    openai: {{ base_url: '{url}/v1', api_key: {KEY}, model: some-model }}\n"
+    ))
+    .await;
+    let note = json!([{ "name": "voice.ogg", "media_type": "audio/ogg", "data": "T2dnUwD/DQo=" }]);
+    let body = json!({ "message": "listen", "attachments": note });
+    let answer = daemon.owner().post("/api/v1/chat", body).await.ok();
+    assert!(
+        answer.to_string().contains("Milk for the zebra it is."),
+        "{answer}"
+    );
+}
+
 /// Every kind that can be configured, each a section; OpenAI twice, for it has two interfaces.
 const SECTIONS: [(&str, &str); 8] = [
     ("openai", "/v1"),

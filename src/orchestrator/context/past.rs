@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{only_images, while_running};
 use crate::{
-    orchestrator::{flow, preface::told},
+    orchestrator::{flow, preface::told, transcribe::with_voices},
     policy::Flow,
     store::{
         Result, inbox,
@@ -81,13 +81,15 @@ pub(super) fn past(c: &Connection, session: SessionId, turn: TurnId) -> Result<V
     let mut past = Vec::new();
     for (turn, said) in all {
         let steps = steps.remove(&TurnId(turn)).unwrap_or_default();
-        let images = |id: MessageId| -> Result<Vec<Attachment>> {
-            if with_files.contains(&id) {
-                return Ok(only_images(messages::attachments(c, id)?));
+        let with_files = |message: &messages::Message| -> Result<(String, Vec<Attachment>)> {
+            let text = message.text.clone();
+            if with_files.contains(&message.id) {
+                let images = only_images(messages::attachments(c, message.id)?);
+                return Ok((with_voices(c, message.id, text)?, images));
             }
-            Ok(Vec::new())
+            Ok((text, Vec::new()))
         };
-        past.push(one_turn(said, &steps, (&joined, &notes), images)?);
+        past.push(one_turn(said, &steps, (&joined, &notes), with_files)?);
     }
     Ok(past)
 }
@@ -97,7 +99,7 @@ fn one_turn(
     said: Vec<messages::Message>,
     steps: &[Step],
     (joined, notes): (&HashMap<MessageId, u32>, &HashMap<MessageId, Note>),
-    images: impl Fn(MessageId) -> Result<Vec<Attachment>>,
+    with_files: impl Fn(&messages::Message) -> Result<(String, Vec<Attachment>)>,
 ) -> Result<Past> {
     let mut turn = Past::default();
     turn.flow.take_in(flow::of_steps(steps));
@@ -117,9 +119,9 @@ fn one_turn(
                 reasoning: None,
             }),
             Author::User => {
-                let images = images(message.id)?;
+                let (text, images) = with_files(&message)?;
                 let preface = note.map_or("", |note| &note.preface);
-                let text = told(preface, &message.text);
+                let text = told(preface, &text);
                 match joined.get(&message.id) {
                     Some(before) => meanwhile.push((*before, while_running(&text, images))),
                     None => turn.push(Message::User { text, images }),
