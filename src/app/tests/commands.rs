@@ -102,7 +102,11 @@ async fn the_owner_lets_people_in_from_a_chat_and_others_do_not() {
     let code = letter.split('`').nth(1).unwrap().to_owned();
     let pair = format!("/pair {code}");
     rig.hear(says("bob", "1", &pair, Admission::Listed)).await;
-    assert_eq!(rig.answer("bob", 1).await, "Only the owner lets people in.");
+    assert!(
+        rig.answer("bob", 1)
+            .await
+            .contains("Only the owner lets people in.")
+    );
     rig.hear(owner("1", &format!("{pair} king"))).await;
     assert!(rig.answer("ada", 1).await.contains("is no role"));
     rig.hear(owner("2", &pair)).await;
