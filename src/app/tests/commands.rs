@@ -45,7 +45,7 @@ async fn a_question_is_decided_in_the_chat_that_waits_for_it() {
     assert!(
         rig.answer("bob", 2)
             .await
-            .starts_with("Nothing waits under `1`")
+            .contains("Nothing waits under `1`")
     );
     let rig = rig.restart().await;
     rig.hear(owner("4", "/deny 1 I have had mine")).await;
@@ -95,13 +95,13 @@ async fn no_model_and_no_schedule_says_what_a_person_says() {
 async fn the_owner_lets_people_in_from_a_chat_and_others_do_not() {
     let rig = Rig::start([say("hello")]).await;
     drop(
-        rig.accept(says("eve", "1", "hello", Admission::Unlisted))
+        rig.accept(says("eve", "e1", "hello", Admission::Unlisted))
             .await,
     );
     let letter = rig.told("eve").await.remove(0);
     let code = letter.split('`').nth(1).unwrap().to_owned();
     let pair = format!("/pair {code}");
-    rig.hear(says("bob", "1", &pair, Admission::Listed)).await;
+    rig.hear(says("bob", "b1", &pair, Admission::Listed)).await;
     assert!(
         rig.answer("bob", 1)
             .await
@@ -114,7 +114,7 @@ async fn the_owner_lets_people_in_from_a_chat_and_others_do_not() {
         rig.answer("ada", 2).await,
         "eve by name (chat) is let in as member."
     );
-    rig.hear(says("eve", "2", "hello", Admission::Unlisted))
+    rig.hear(says("eve", "e2", "hello", Admission::Unlisted))
         .await;
     assert_eq!(rig.answer("eve", 3).await, "hello");
     // What each has used: of everybody for the owner alone.
@@ -124,12 +124,10 @@ async fn the_owner_lets_people_in_from_a_chat_and_others_do_not() {
             .await
             .contains("custom/scripted: 1 calls")
     );
-    rig.hear(says("bob", "2", "/usage", Admission::Listed))
+    rig.hear(says("bob", "b2", "/usage", Admission::Listed))
         .await;
-    assert_eq!(
-        rig.answer("bob", 2).await,
-        "No model was asked in the last 30 days."
-    );
+    let own = rig.answer("bob", 2).await;
+    assert!(own.contains("- you: ") && !own.contains("custom/"), "{own}");
     rig.daemon.stop().await;
 }
 
