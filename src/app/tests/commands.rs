@@ -19,13 +19,10 @@ fn owner(id: &str, text: &str) -> Inbound {
 #[tokio::test]
 async fn a_question_is_decided_in_the_chat_that_waits_for_it() {
     let rig = Rig::with("approvals: { default: ask }\n", [remind(), say("set")]).await;
-    rig.hear(owner("1", "remind me of tea")).await;
+    let (_, session) = rig.hear(owner("1", "remind me of tea")).await;
     for _ in 0..1500 {
-        let parked = rig.read(|c| {
-            let sql = "SELECT EXISTS (SELECT 1 FROM turns WHERE parked_at IS NOT NULL)";
-            Ok(c.query_row(sql, [], |row| row.get::<_, bool>(0))?)
-        });
-        if parked.await {
+        let running = rig.read(move |c| store::turns::running(c, session)).await;
+        if running.is_some_and(|turn| turn.parked_at.is_some()) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
