@@ -106,10 +106,7 @@ async fn a_room_has_the_tools_that_it_names() {
         .iter()
         .filter_map(|t| t["function"]["name"].as_str())
         .collect();
-    assert!(
-        names.iter().all(|name| *name == "propose_plan"),
-        "{names:?}"
-    );
+    assert_eq!(names, ["propose_plan"]);
     rig.daemon.stop().await;
 }
 
