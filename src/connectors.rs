@@ -332,6 +332,9 @@ pub const KINDS: &[Kind] = &[
     Kind::of::<cli::Cli>(),
 ];
 
+/// Why one is off that the owner does not want.
+const SWITCHED_OFF: &str = "switched off";
+
 /// How a connector stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct State {
@@ -350,6 +353,17 @@ pub struct State {
 }
 
 impl State {
+    /// Whether the owner wants it off.
+    pub fn is_switched_off(&self) -> bool {
+        self.state == "off" && self.detail == SWITCHED_OFF
+    }
+
+    /// Whether it should work and does not.
+    pub fn is_broken(&self) -> bool {
+        let works = [Condition::Ok, Condition::Starting].map(Condition::as_str);
+        !works.contains(&self.state) && !self.is_switched_off()
+    }
+
     fn off(name: &str, detail: String) -> Self {
         Self {
             name: name.to_owned(),
@@ -386,7 +400,7 @@ impl Registry {
             match build(entry, http) {
                 Ok(Some(connector)) => drop(named.insert(entry.name.clone(), connector)),
                 Ok(None) => {
-                    off.push(State::off(&entry.name, "switched off".to_owned()));
+                    off.push(State::off(&entry.name, SWITCHED_OFF.to_owned()));
                 }
                 Err(detail) => {
                     tracing::error!(connector = entry.name, %detail, "a connector is off");

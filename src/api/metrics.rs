@@ -1,5 +1,7 @@
 //! Numbers for Prometheus, and the same as JSON.
 
+mod connectors;
+
 use std::sync::{Arc, atomic::AtomicU64};
 
 use axum::{
@@ -14,6 +16,8 @@ use prometheus_client::{
     registry::Registry,
 };
 use serde_json::{Value, json};
+
+use connectors::Connectors;
 
 use super::{
     App,
@@ -204,6 +208,7 @@ impl Providers {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     providers: Providers,
+    connectors: Connectors,
     registry: Arc<Registry>,
     requests: Family<Request, Counter>,
     backlog: Gauge,
@@ -259,8 +264,10 @@ impl Default for Metrics {
         let money = Money::default();
         money.register(&mut registry);
         let providers = Providers::register(&mut registry);
+        let connectors = Connectors::register(&mut registry);
         Self {
             providers,
+            connectors,
             registry: Arc::new(registry),
             requests,
             backlog,
@@ -310,6 +317,7 @@ impl Metrics {
         self.turns.set(i64::try_from(running).unwrap_or(i64::MAX));
         self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         self.providers.gather(app);
+        self.connectors.set(&parts.live().connectors.states());
         self.held.set(i64::from(app.agent.held().is_some()));
         self.uptime
             .set(app.clock().now().since(app.started_at).as_secs_f64());

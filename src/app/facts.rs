@@ -57,11 +57,19 @@ impl api::DaemonStatus for Facts {
         };
         let mut warnings = self.warnings(sandbox.mode);
         warnings.extend(left_alone);
+        let connectors = live.connectors.states();
+        let broken = connectors.iter().filter(|state| state.is_broken());
+        warnings.extend(broken.map(|state| {
+            let (name, detail) = (&state.name, &state.detail);
+            format!(
+                "The channel `{name}` does not work: {detail} (`nexflow doctor` shows all of them.)"
+            )
+        }));
         json!({
             "provider": { "name": about.name, "model": about.model, "offline": about.offline },
             "providers": providers,
             "sandbox": &*sandbox,
-            "connectors": live.connectors.states(),
+            "connectors": connectors,
             "skills": { "total": skills.len(), "available": usable, "unusable": unusable,
                         "stopped": self.brake.stopped() },
             "warnings": warnings,
@@ -72,9 +80,12 @@ impl api::DaemonStatus for Facts {
 
     async fn checks(&self) -> Value {
         let live = self.replaceable.load_full();
-        let connectors: serde_json::Map<String, Value> = live
-            .connectors
-            .states()
+        let states = live.connectors.states();
+        let broken = states.iter().filter(|s| s.is_broken());
+        let details: serde_json::Map<String, Value> = broken
+            .map(|s| (s.name.clone(), s.detail.clone().into()))
+            .collect();
+        let connectors: serde_json::Map<String, Value> = states
             .into_iter()
             .map(|s| (s.name, s.state.into()))
             .collect();
@@ -85,6 +96,7 @@ impl api::DaemonStatus for Facts {
             "sandbox_weaker": sandbox.weaker,
             "runtimes": runtimes(&sandbox),
             "connectors": connectors,
+            "connectors_broken": details,
             "provider": live.providers.pick().await.name,
             "skills": if self.brake.stopped().is_some() { "stopped" } else { "ok" },
         })
@@ -189,7 +201,7 @@ impl orchestrator::Facts for Facts {
                 if s.state == "ok" {
                     s.name
                 } else {
-                    format!("{} (off)", s.name)
+                    format!("{} ({})", s.name, s.state)
                 }
             })
             .collect();

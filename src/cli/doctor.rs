@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Setup,
     client::{self, Client},
-    out::{self, Level, Style, bytes, clean, field, items, line},
+    out::{self, Level, Style, bytes, clean, field, items, line, time},
     provider,
     status::{detail, level, mends, news, read, with_running, words_of},
     trouble::Trouble,
@@ -200,11 +200,16 @@ fn parts(kind: &str, parts: &[Value]) -> Vec<Finding> {
     let finding = |part: &Value| {
         let name = format!("{kind} {}", field(part, "name"));
         let (state, detail) = (field(part, "state"), detail(part));
-        let text = if detail.is_empty() {
+        let mut text = if detail.is_empty() {
             state.to_owned()
         } else {
             format!("{state}: {detail}")
         };
+        for (key, what) in [("heard_at", "last heard"), ("event_at", "last message")] {
+            if !field(part, key).is_empty() {
+                text.push_str(&format!("; {what} {}", time(part, key)));
+            }
+        }
         Finding::new(level(part), name, text).mend(mends(part))
     };
     parts.iter().map(finding).collect()
@@ -276,6 +281,20 @@ mod tests {
         assert_eq!(
             parts("provider", provider.as_array().unwrap())[0].detail,
             "misconfigured: no key"
+        );
+        let connectors = json!([
+            { "name": "telegram", "state": "needs_owner", "detail": "the token is wrong",
+              "heard_at": "2026-01-01T10:00:00Z" },
+            { "name": "discord", "state": "failing", "detail": "no answer" },
+            { "name": "web", "state": "starting", "detail": "" },
+        ]);
+        let found = parts("connector", connectors.as_array().unwrap());
+        let levels: Vec<Level> = found.iter().map(|one| one.level).collect();
+        assert_eq!(levels, [Level::Bad, Level::Bad, Level::Good]);
+        let first = &found[0].detail;
+        assert!(
+            first.starts_with("needs_owner: the token is wrong; last heard "),
+            "{first}"
         );
     }
 

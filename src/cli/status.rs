@@ -127,7 +127,7 @@ fn parts(style: Style, kind: &str, parts: &[Value]) -> Result<()> {
 /// How a provider or connector stands, by the word for its state.
 pub(super) fn level(part: &Value) -> Level {
     match field(part, "state") {
-        "ok" | "ready" | "unknown" => Level::Good,
+        "ok" | "ready" | "unknown" | "starting" => Level::Good,
         "off" if field(part, "detail") == "switched off" => Level::Good,
         _ => Level::Bad,
     }

@@ -211,15 +211,10 @@ impl Orchestrator {
         if by.role != Role::Owner {
             return Ok(Done::failed("Only the owner lets people in."));
         }
-        let role = match given.role.as_str() {
-            "" => Role::Member,
-            other => match Role::parse(other) {
-                Some(role) => role,
-                None => {
-                    let text = format!("`{other}` is no role: viewer, member or owner.");
-                    return Ok(Done::failed(text));
-                }
-            },
+        let named = Some(given.role.as_str()).filter(|role| !role.is_empty());
+        let Some(role) = named.map_or(Some(Role::Member), Role::parse) else {
+            let text = format!("`{}` is no role: viewer, member or owner.", given.role);
+            return Ok(Done::failed(text));
         };
         match self.pair(Asked::Code(given.code), role, by).await {
             Ok(account) => Ok(Done::text(format!(

@@ -110,6 +110,24 @@ impl Orchestrator {
     }
 }
 
+impl Choice {
+    /// From what a button says.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let all = [Self::Once, Self::Session, Self::Always, Self::Deny];
+        all.into_iter().find(|one| one.as_str() == text)
+    }
+
+    /// What was done, for the person who chose it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Once => "Approved once",
+            Self::Session => "Approved for this conversation",
+            Self::Always => "Approved until the grant expires",
+            Self::Deny => "Denied",
+        }
+    }
+}
+
 /// With a capital letter and a full stop.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();

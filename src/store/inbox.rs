@@ -1,10 +1,16 @@
 //! Accepted messages: on disk before anybody is told that they arrived.
 
+mod change;
+mod sender;
+
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::{Result, sessions, users};
+pub use change::{put_back, reword, set_deleted, supersede, turn};
+pub use sender::{account, sender};
+
+use super::{Result, sessions};
 use crate::types::{
     Address, Cursor, Inbound, MessageId, SessionId, Timestamp, TurnId, UserId, WhenBusy,
 };
@@ -148,51 +154,11 @@ pub fn accept(
             return Ok(Err(Refusal::NoSession(named)));
         }
         Some(named) => named,
-        None => conversation(tx, message, user, now)?,
+        None => sender::conversation(tx, message, user, now)?,
     };
     let id = MessageId::new();
     insert(tx, (message, mode), (id, session, user), now)?;
     Ok(Ok(Accepted::New(id, session)))
-}
-
-/// The account of whoever sent a message; none for a stranger.
-pub fn sender(
-    tx: &Transaction<'_>,
-    message: &Inbound,
-    now: Timestamp,
-) -> Result<Option<users::User>> {
-    if let Some(known) = message.person {
-        return users::get(tx, known);
-    }
-    let account = account(&message.from, &message.user);
-    let channel = (message.from.connector.as_str(), account.as_str());
-    let name = if message.name.is_empty() {
-        &message.user
-    } else {
-        &message.name
-    };
-    users::admit(tx, channel, (name, message.admission), now)
-}
-
-/// How an account on a platform is named among those of its connector.
-pub fn account(at: &Address, user: &str) -> String {
-    format!("{}/{user}", at.account)
-}
-
-/// The session that a message joins. That of a room belongs to no speaker: it is the owner's.
-fn conversation(
-    tx: &Transaction<'_>,
-    message: &Inbound,
-    user: UserId,
-    now: Timestamp,
-) -> Result<SessionId> {
-    let Some(room) = &message.room else {
-        return sessions::at(tx, &message.from, user, now);
-    };
-    let owner = users::owner(tx, now)?.id;
-    let session = sessions::at(tx, &message.from, owner, now)?;
-    sessions::set_room(tx, session, room)?;
-    Ok(session)
 }
 
 fn insert(
@@ -364,46 +330,6 @@ pub fn set_state(tx: &Transaction<'_>, id: MessageId, state: State, now: Timesta
     tx.prepare_cached(sql)?
         .execute(params![id, state.as_str(), ended.then_some(now)])?;
     Ok(())
-}
-
-/// What waits says something else now.
-pub fn reword(tx: &Transaction<'_>, id: MessageId, text: &str, mode: WhenBusy) -> Result<()> {
-    let sql = "UPDATE inbox SET text = ?2, mode = ?3 WHERE id = ?1";
-    tx.prepare_cached(sql)?
-        .execute(params![id, text, mode.as_str()])?;
-    Ok(())
-}
-
-/// Another message takes the place of this one: it gives up its id on the platform.
-pub fn supersede(tx: &Transaction<'_>, id: MessageId) -> Result<()> {
-    let sql = "UPDATE inbox SET external_id = external_id || '#' || id WHERE id = ?1";
-    tx.prepare_cached(sql)?.execute([id])?;
-    Ok(())
-}
-
-/// What a turn answers besides one message waits again: the turn is about to end without an answer.
-pub fn put_back(tx: &Transaction<'_>, turn: TurnId, besides: MessageId) -> Result<()> {
-    let sql = "UPDATE messages SET turn_id = NULL WHERE id IN (
-                 SELECT id FROM inbox WHERE turn_id = ?1 AND id <> ?2 AND state = 'running')";
-    tx.prepare_cached(sql)?.execute(params![turn, besides])?;
-    let sql = "UPDATE inbox SET state = 'pending', turn_id = NULL, joined = NULL
-               WHERE turn_id = ?1 AND id <> ?2 AND state = 'running'";
-    tx.prepare_cached(sql)?.execute(params![turn, besides])?;
-    Ok(())
-}
-
-/// Its sender deleted it.
-pub fn set_deleted(tx: &Transaction<'_>, id: MessageId, now: Timestamp) -> Result<()> {
-    tx.prepare_cached("UPDATE inbox SET deleted_at = ?2 WHERE id = ?1")?
-        .execute(params![id, now])?;
-    Ok(())
-}
-
-/// The turn that answers a message, or answered it.
-pub fn turn(c: &Connection, id: MessageId) -> Result<Option<TurnId>> {
-    let mut query = c.prepare_cached("SELECT turn_id FROM inbox WHERE id = ?1")?;
-    let found = query.query_row([id], |row| row.get(0)).optional()?;
-    Ok(found.flatten())
 }
 
 /// The message that a turn replies to ends with it, unless it waits again.

@@ -30,6 +30,7 @@ mod models;
 mod money;
 mod parked;
 mod peers;
+mod people;
 mod providers;
 mod restart;
 mod routing;

@@ -26,12 +26,16 @@ async fn asked(rig: &Rig, times: usize) {
     panic!("the model was asked {} times", rig.model.requests().len());
 }
 
+/// What was said in a session, and what became of it.
 async fn states(rig: &Rig, session: SessionId) -> Vec<(String, String)> {
     let read = rig.read(move |c| {
-        let sql = "SELECT text, state FROM inbox WHERE session_id = ?1 ORDER BY id";
-        let mut query = c.prepare(sql)?;
-        let rows = query.query_map([session], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(rows.collect::<rusqlite::Result<Vec<(String, String)>>>()?)
+        let all = store::messages::latest(c, session, None, 100)?.into_iter();
+        let said = all.filter(|m| m.author == store::messages::Author::User);
+        let with_state = said.map(|m| {
+            let state = store::inbox::state(c, m.id)?;
+            Ok((m.text, state.map(|(state, _)| state).unwrap_or_default()))
+        });
+        with_state.collect()
     });
     read.await
 }

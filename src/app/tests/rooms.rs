@@ -29,13 +29,10 @@ async fn a_room_sees_nothing_of_what_is_private() {
     rig.answer("ada", 2).await;
     assert!(rig.asked().contains("4711") && rig.asked().contains("Ghent"));
 
-    let (_, room) = rig
-        .hear(says_in_room(
-            "ada",
-            "3",
-            "what is my door code?",
-            Admission::Operator,
-        ))
+    assert!(rig.asked().contains("\"name\":\"remember\""));
+
+    let words = "what is my door code?";
+    rig.hear(says_in_room("ada", "3", words, Admission::Operator))
         .await;
     rig.answer("room", 1).await;
     let asked = rig.asked();
@@ -50,7 +47,21 @@ async fn a_room_sees_nothing_of_what_is_private() {
         asked.contains("the owner, “ada by name”, says in the room"),
         "{asked}"
     );
-    // One conversation for all of them, each named; it is nobody's memory.
+    // A friend's own chat does not hear of the owner either.
+    rig.hear(says("bob", "6", "who is your owner?", Admission::Listed))
+        .await;
+    rig.answer("bob", 1).await;
+    assert!(!rig.asked().contains("Ghent"));
+    rig.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_room_is_one_conversation_and_nobody_s_memory() {
+    let rig = Rig::start([say("ok")]).await;
+    let (_, room) = rig
+        .hear(says_in_room("ada", "3", "hello", Admission::Operator))
+        .await;
+    rig.answer("room", 1).await;
     let (_, same) = rig
         .hear(says_in_room("bob", "4", "pelicans", Admission::Listed))
         .await;
@@ -59,17 +70,12 @@ async fn a_room_sees_nothing_of_what_is_private() {
     assert!(rig.asked().contains("“bob by name”, who is not the owner"));
     rig.hear(says("ada", "5", "who said pelicans?", Admission::Operator))
         .await;
-    rig.answer("ada", 3).await;
+    rig.answer("ada", 1).await;
     assert!(
         !rig.asked().contains("in another conversation"),
         "what a room said is no memory: {}",
         rig.asked()
     );
-    // A friend's own chat does not hear of the owner either.
-    rig.hear(says("bob", "6", "who is your owner?", Admission::Listed))
-        .await;
-    rig.answer("bob", 1).await;
-    assert!(!rig.asked().contains("Ghent"));
     let owners = rig.read(move |c| {
         let owner = store::users::find_owner(c)?.map(|owner| owner.id);
         let place = store::sessions::place(c, room)?;
@@ -100,10 +106,7 @@ async fn a_room_has_the_tools_that_it_names() {
         .iter()
         .filter_map(|t| t["function"]["name"].as_str())
         .collect();
-    assert!(
-        names.iter().all(|name| *name == "propose_plan"),
-        "{names:?}"
-    );
+    assert_eq!(names, ["propose_plan"]);
     rig.daemon.stop().await;
 }
 
