@@ -3,6 +3,7 @@
 //! A new one is a file in `connectors/` and its line in [`KINDS`].
 
 mod cli;
+mod telegram;
 mod web;
 mod webhook;
 
@@ -329,6 +330,7 @@ impl Kind {
 pub const KINDS: &[Kind] = &[
     Kind::of::<web::Web>(),
     Kind::of::<webhook::Webhook>(),
+    Kind::of::<telegram::Telegram>(),
     Kind::of::<cli::Cli>(),
 ];
 
