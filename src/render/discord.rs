@@ -32,6 +32,9 @@ pub fn draft(markdown: &str, status: &str) -> String {
     if blank(&post) { "…".to_owned() } else { post }
 }
 
+/// What calls everybody.
+const CALLS: &[&str] = &["@everyone", "@here"];
+
 /// How Discord counts.
 struct Characters;
 
@@ -168,14 +171,12 @@ fn fenced(out: &mut String, code: &str) {
 /// The text of a line.
 fn spans(out: &mut String, line: &Line) {
     let bold = matches!(line.kind, Kind::Heading(4..));
-    let mut rest = line.spans.as_slice();
+    let all: Vec<&Span> = line.spans.iter().collect();
     let mut at_start = true;
-    while let Some(first) = rest.first() {
-        let same = rest.iter().take_while(|s| s.link == first.link).count();
-        let (group, after) = rest.split_at(same);
-        rest = after;
+    for group in all.chunk_by(|a, b| a.link == b.link) {
+        let link = group.first().and_then(|s| s.link.as_ref());
         let label: String = group.iter().map(|s| s.text.as_str()).collect();
-        match &first.link {
+        match link {
             Some(url) if label.contains("://") => {
                 // Discord does not hide an address behind another one.
                 styled(out, group, bold, at_start);
@@ -200,7 +201,7 @@ fn target(url: &str) -> String {
 }
 
 /// Spans with the marks of their styles.
-fn styled(out: &mut String, spans: &[Span], bold: bool, mut at_start: bool) {
+fn styled(out: &mut String, spans: &[&Span], bold: bool, mut at_start: bool) {
     let mut open = Vec::new();
     for span in spans {
         let also = if bold { Style::BOLD } else { Style::default() };
@@ -278,16 +279,17 @@ fn escape(out: &mut String, text: &str, at_start: bool) {
         if matches!(c, '\\' | '*' | '_' | '`' | '~' | '|' | '[') || leads || numbers {
             out.push('\\');
         }
-        if c == '<' && !next.starts_with(['@', '#', ':', '/']) {
+        // Escaped, a mention would not be shown as one, but still call people.
+        let calls = match c {
+            '<' => next.starts_with('@'),
+            '@' => CALLS.iter().any(|name| rest.starts_with(name)),
+            _ => false,
+        };
+        if c == '<' && !calls {
             out.push('\\');
         }
         out.push(c);
-        let calls = c == '@'
-            && ["everyone", "here", "&", "!"]
-                .iter()
-                .any(|n| next.starts_with(n));
-        let refers = c == '<' && next.starts_with(['@', '#', ':', '/']);
-        if calls || refers {
+        if calls {
             out.push(NOTHING);
         }
     }
@@ -300,5 +302,8 @@ fn address(text: &str) -> Option<usize> {
     }
     let inside = |c: char| c.is_alphanumeric() || "-._:/?#]@!$&'()+,;=%".contains(c);
     let end = text.find(|c| !inside(c)).unwrap_or(text.len());
-    Some(end)
+    let url = text.get(..end).unwrap_or_default();
+    // Wherever it stands, it calls.
+    let call = CALLS.iter().filter_map(|name| url.find(name)).min();
+    Some(call.unwrap_or(end))
 }
