@@ -4,6 +4,7 @@ mod access;
 mod analytics;
 mod approvals;
 mod assets;
+mod attachments;
 mod audit;
 mod chat;
 mod drain;
@@ -174,6 +175,10 @@ fn routes() -> Router<App> {
         )
         .route("/api/v1/sessions/{id}/messages", get(sessions::messages))
         .route("/api/v1/messages/{id}/trace", get(traces::show))
+        .route(
+            "/api/v1/messages/{id}/attachments/{n}",
+            get(attachments::show),
+        )
         .route("/api/v1/skills", get(skills::list))
         .route(
             "/api/v1/skills/{name}",

@@ -28,6 +28,8 @@ mod question;
 mod recover;
 mod reopen;
 mod resume;
+#[cfg(test)]
+mod rig;
 mod running;
 mod spend;
 mod status;

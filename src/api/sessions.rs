@@ -171,14 +171,13 @@ fn said(c: &Connection, message: messages::Message, channel: &str) -> Result<Sai
         turn_id: message.turn,
         status: message.status,
         channel: channel.to_owned(),
-        attachments: Vec::new(),
+        attachments: messages::attachment_infos(c, message.id)?,
         tool_calls: Vec::new(),
         provider: None,
         model: None,
         usage: None,
     };
     if user {
-        shown.attachments = messages::attachment_infos(c, message.id)?;
         if let Some((state, _)) = inbox::state(c, message.id)? {
             shown.status = match state.as_str() {
                 "answered" => "ok".to_owned(),
