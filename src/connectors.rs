@@ -473,6 +473,12 @@ fn build(entry: &Entry, http: &Http) -> Result<Option<Arc<dyn Connector>>, Strin
         .map_err(|e| format!("channels.{}: {e}", entry.name))
 }
 
+/// Any bytes as updates of Telegram, for the fuzzer.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_telegram(bytes: &[u8]) {
+    telegram::fuzz(bytes);
+}
+
 /// Waits until cancelled: what a connector does whose messages come through the HTTP server.
 async fn served_elsewhere(cancel: CancellationToken) -> Result<(), ConnectorError> {
     cancel.cancelled().await;

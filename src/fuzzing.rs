@@ -1,6 +1,6 @@
 //! The parsers of what strangers send, for the fuzzer (`make fuzz`), each with what must hold.
 
-use crate::{sandbox, skills::manifest};
+use crate::{connectors, sandbox, skills::manifest};
 
 /// Any bytes as a SKILL.md: a document, or a fault with a line of the file.
 pub fn manifest(bytes: &[u8]) {
@@ -18,4 +18,9 @@ pub fn policy(bytes: &[u8]) {
 /// Any bytes as a request to the gate.
 pub fn request(bytes: &[u8]) {
     sandbox::fuzzing::request(bytes);
+}
+
+/// Any bytes as an update of Telegram.
+pub fn telegram(bytes: &[u8]) {
+    connectors::fuzz_telegram(bytes);
 }

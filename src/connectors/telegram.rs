@@ -15,6 +15,8 @@ mod post;
 mod read;
 mod take;
 mod target;
+#[cfg(any(test, fuzzing))]
+mod trial;
 mod wire;
 
 use std::{
@@ -336,9 +338,105 @@ impl Connector for Telegram {
     }
 }
 
+/// Any bytes as updates, for the fuzzer.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    trial::updates(bytes);
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Anything that JSON can say, with the keys that are looked at.
+    fn anything() -> impl Strategy<Value = Value> {
+        let key = prop::sample::select(vec![
+            "update_id",
+            "message",
+            "edited_message",
+            "callback_query",
+            "chat",
+            "from",
+            "id",
+            "text",
+            "message_id",
+            "entities",
+            "type",
+            "offset",
+            "length",
+            "media_group_id",
+            "photo",
+            "file_id",
+            "reply_to_message",
+            "caption",
+            "data",
+            "document",
+            "is_bot",
+        ]);
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (-9_i64..9).prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[a-z😀 /@]{0,6}".prop_map(Value::from),
+            Just(Value::from("bold")),
+            Just(Value::from("private")),
+        ];
+        leaf.prop_recursive(6, 64, 8, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::vec((key.clone(), inner), 0..8).prop_map(|pairs| {
+                    pairs
+                        .into_iter()
+                        .map(|(k, v)| (k.to_owned(), v))
+                        .collect::<Value>()
+                }),
+            ]
+        })
+    }
+
+    /// A message whose text and entities are anything.
+    fn message() -> impl Strategy<Value = Value> {
+        let kind = prop::sample::select(vec![
+            "bold",
+            "italic",
+            "pre",
+            "code",
+            "text_link",
+            "blockquote",
+            "mention",
+        ]);
+        let entity = (kind, 0..12_u8, 0..12_u8).prop_map(|(kind, offset, length)| {
+            serde_json::json!({ "type": kind, "offset": offset, "length": length })
+        });
+        let entities = prop::collection::vec(entity, 0..6);
+        (
+            "[a😀 \n`]{0,10}",
+            entities,
+            -3_i64..9,
+            prop::option::of("[ab]"),
+        )
+            .prop_map(|(text, entities, id, album)| {
+                serde_json::json!({ "update_id": id, "message": {
+                "message_id": id, "chat": { "id": 7, "type": "private" }, "from": { "id": 7 },
+                "text": text, "entities": entities, "media_group_id": album,
+            } })
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_stops_nothing(updates in prop::collection::vec(anything(), 0..8)) {
+            trial::updates(Value::from(updates).to_string().as_bytes());
+        }
+
+        #[test]
+        fn messages_keep_their_words_and_their_order(updates in prop::collection::vec(message(), 0..8)) {
+            trial::updates(Value::from(updates).to_string().as_bytes());
+        }
+    }
 
     #[test]
     fn a_token_names_its_bot() {

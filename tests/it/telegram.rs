@@ -1,7 +1,9 @@
 //! Telegram, through the wire protocol of the Bot API.
 
 mod faults;
+mod live;
 mod messages;
+mod torture;
 
 use crate::support::{
     Daemon,

@@ -1,9 +1,10 @@
-//! Whether a post that may have arrived is there. The Bot API has no history, so the ids that it can have
-//! are tried, from the message that it answers on, and not many.
+//! Whether a post that may have arrived is there. The Bot API has no history, so ids are tried, from the
+//! newest down and not many: what may have arrived was sent a moment ago. A silent message, deleted at
+//! once, tells which id is the newest.
 //!
-//! First a call that changes nothing whatever it meets tells our own messages from others: to stop a live
+//! A call that changes nothing whatever it meets tells our own messages from others: to stop a live
 //! location is refused for a text of ours in other words than for somebody else's. A message of ours is
-//! then read: a silent reply to it is answered with its text, and deleted at once. So a post is taken for
+//! then read: a silent reply to it, deleted at once, is answered with its text. So a post is taken for
 //! the one that is looked for only if it says the same.
 
 use serde_json::json;
@@ -44,14 +45,16 @@ impl Telegram {
         let posted = what.posted.iter().chain(&what.replaces);
         let posted = posted.filter_map(|id| id.parse().ok());
         // Ids grow: it comes after everything that is known to come before it.
-        let Some(last) = asked.chain(posted).max() else {
+        let before = asked.chain(posted).max().unwrap_or(0);
+        let (newest, _) = self.whisper((chat, spot.thread), None).await?;
+        let Some(newest) = newest else {
             return Ok(None);
         };
-        for id in last + 1..=last + PROBES {
+        for id in (before.max(newest - PROBES - 1) + 1..newest).rev() {
             if !self.is_ours(chat, id).await? {
                 continue;
             }
-            let there = self.read_back(chat, id).await?;
+            let (_, there) = self.whisper((chat, spot.thread), Some(id)).await?;
             if there.is_some_and(|message| is_same(wanted, &message)) {
                 return Ok(Some(id.to_string()));
             }
@@ -72,26 +75,35 @@ impl Telegram {
         }
     }
 
-    /// A message of ours, by a silent reply to it that is deleted at once.
-    async fn read_back(&self, chat: i64, id: i64) -> Result<Option<Message>, ConnectorError> {
-        let body = json!({
-            "chat_id": chat,
-            "text": "…",
-            "disable_notification": true,
-            "reply_parameters": { "message_id": id },
-        });
-        let replied: Result<Posted, Fault> = self.api_call("sendMessage", &body, PATIENCE).await;
-        let reply = match replied {
-            Ok(reply) => reply,
-            Err(fault) if fault.says(400, &[""]) => return Ok(None),
+    /// Says something silently that is deleted at once: its id, and the message that it replied to.
+    async fn whisper(
+        &self,
+        (chat, thread): (i64, Option<i64>),
+        reply_to: Option<i64>,
+    ) -> Result<(Option<i64>, Option<Message>), ConnectorError> {
+        let mut body = json!({ "chat_id": chat, "text": "…", "disable_notification": true });
+        if let Some(body) = body.as_object_mut() {
+            if let Some(id) = reply_to {
+                let reply = json!({ "message_id": id });
+                body.insert("reply_parameters".to_owned(), reply);
+            }
+            if let Some(thread) = thread {
+                body.insert("message_thread_id".to_owned(), thread.into());
+            }
+        }
+        let said: Result<Posted, Fault> = self.api_call("sendMessage", &body, PATIENCE).await;
+        let said = match said {
+            Ok(said) => said,
+            Err(fault) if fault.says(400, &[""]) => return Ok((None, None)),
             Err(fault) => return Err(self.unsettled(chat, &fault)),
         };
-        let body = json!({ "chat_id": chat, "message_id": reply.message_id });
+        let body = json!({ "chat_id": chat, "message_id": said.message_id });
         let gone: Result<bool, Fault> = self.api_call("deleteMessage", &body, PATIENCE).await;
         if let Err(fault) = gone {
-            tracing::warn!(%fault, "a silent reply could not be deleted");
+            tracing::warn!(%fault, "a silent message could not be deleted");
         }
-        Ok(reply.reply_to_message.map(|message| *message))
+        let message = said.reply_to_message.map(|message| *message);
+        Ok((Some(said.message_id), message))
     }
 
     /// Looking failed: it is looked again later.

@@ -262,7 +262,7 @@ pub(super) fn button(question: ApprovalId, choice: &str) -> String {
     format!("a:{id}:{choice}")
 }
 
-fn parse_button(data: &str) -> Option<(ApprovalId, &str)> {
+pub(super) fn parse_button(data: &str) -> Option<(ApprovalId, &str)> {
     let (id, choice) = data.strip_prefix("a:")?.split_once(':')?;
     let bytes: [u8; 16] = URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()?;
     Some((ApprovalId(uuid::Uuid::from_bytes(bytes)), choice))

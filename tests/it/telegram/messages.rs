@@ -35,6 +35,9 @@ async fn a_message_is_answered_in_its_chat_and_confirmed() {
     assert_eq!(post["reply_to_message"]["message_id"], id);
     assert!(asked(&model).contains("hello there"));
     fake.confirmed().await;
+    // What the text names is not fetched by anybody.
+    let sent = &fake.calls("sendMessage")[0].body;
+    assert_eq!(sent["link_preview_options"]["is_disabled"], true);
     // Nothing that waited was thrown away, and nothing was taken before it was on disk.
     assert_eq!(fake.world().dropped, 0);
     let status = daemon.cli_ok(&["status", "--json"]).await;
