@@ -35,6 +35,9 @@ pub fn draft(markdown: &str, status: &str) -> String {
 /// What calls everybody.
 const CALLS: &[&str] = &["@everyone", "@here"];
 
+/// What an address does not end with.
+const ENDS: &[char] = &['.', ',', ':', ';', '"', '\'', ')', ']'];
+
 /// How Discord counts.
 struct Characters;
 
@@ -77,7 +80,12 @@ impl Scale for Characters {
     }
 
     fn char(&self, _line: &Line, _span: &Span, c: char) -> usize {
-        1 + usize::from("\\*_`~|[<@".contains(c))
+        match c {
+            '\\' | '*' | '_' | '`' | '~' | '|' | '[' | '<' | '@' => 2,
+            // Of an address, which may get `<` and `>`.
+            ':' => 3,
+            _ => 1,
+        }
     }
 }
 
@@ -139,7 +147,11 @@ fn write(lines: &[Line]) -> String {
             Kind::Rule => out.push_str(&format!("{prefix}{RULE}")),
             Kind::Text | Kind::Heading(_) => {
                 out.push_str(&prefix);
+                let start = out.len();
                 spans(&mut out, line);
+                if let Some(at) = out.get(start..).and_then(leads) {
+                    out.insert(start + at, '\\');
+                }
             }
         }
         above = Some(line);
@@ -172,26 +184,27 @@ fn fenced(out: &mut String, code: &str) {
 fn spans(out: &mut String, line: &Line) {
     let bold = matches!(line.kind, Kind::Heading(4..));
     let all: Vec<&Span> = line.spans.iter().collect();
-    let mut at_start = true;
     for group in all.chunk_by(|a, b| a.link == b.link) {
         let link = group.first().and_then(|s| s.link.as_ref());
         let label: String = group.iter().map(|s| s.text.as_str()).collect();
         match link {
+            // Discord does not hide an address behind another one.
             Some(url) if label.contains("://") => {
-                // Discord does not hide an address behind another one.
-                styled(out, group, bold, at_start);
-                if url::Url::parse(&label).map(String::from).as_deref() != Ok(url) {
-                    out.push_str(&format!(" ({})", target(url)));
+                let same = url::Url::parse(&label).is_ok_and(|u| u.as_str() == &**url);
+                if same && address(&label) == Some(label.len()) {
+                    out.push_str(&format!("<{label}>"));
+                } else {
+                    styled(out, group, bold);
+                    out.push_str(&format!(" <{}>", target(url)));
                 }
             }
             Some(url) => {
                 out.push('[');
-                styled(out, group, bold, false);
+                styled(out, group, bold);
                 out.push_str(&format!("]({})", target(url)));
             }
-            None => styled(out, group, bold, at_start),
+            None => styled(out, group, bold),
         }
-        at_start = false;
     }
 }
 
@@ -201,17 +214,17 @@ fn target(url: &str) -> String {
 }
 
 /// Spans with the marks of their styles.
-fn styled(out: &mut String, spans: &[&Span], bold: bool, mut at_start: bool) {
+fn styled(out: &mut String, spans: &[&Span], bold: bool) {
+    let also = if bold { Style::BOLD } else { Style::default() };
     let mut open = Vec::new();
-    for span in spans {
-        let also = if bold { Style::BOLD } else { Style::default() };
+    for (at, span) in spans.iter().enumerate() {
         let wanted = span.style.with(also).without(Style::CODE);
         let (closed, opened) = change(&mut open, wanted);
         for style in &closed {
             out.push_str(mark(*style));
         }
         // Marks that end and marks that begin are not to be read as one.
-        if !closed.is_empty() && !opened.is_empty() {
+        if !opened.is_empty() && out.ends_with(['*', '_', '~', '|']) {
             out.push(NOTHING);
         }
         for style in &opened {
@@ -220,9 +233,8 @@ fn styled(out: &mut String, spans: &[&Span], bold: bool, mut at_start: bool) {
         if span.is_code() {
             code(out, &span.text);
         } else {
-            escape(out, &span.text, at_start);
+            escape(out, &span.text, at + 1 == spans.len());
         }
-        at_start = false;
     }
     for style in open.iter().rev() {
         out.push_str(mark(*style));
@@ -253,45 +265,37 @@ fn code(out: &mut String, text: &str) {
     out.push_str("``");
 }
 
-/// Text that is to be read as it stands: no mark in it counts, and nobody is called by it.
-fn escape(out: &mut String, text: &str, at_start: bool) {
-    let number = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let number = if at_start {
-        text.len() - number.len()
-    } else {
-        0
-    };
-    let mut skip = 0;
-    for (at, c) in text.char_indices() {
-        if at < skip {
-            continue;
-        }
-        let rest = text.get(at..).unwrap_or_default();
-        let next = rest.get(c.len_utf8()..).unwrap_or_default();
+/// Text that is to be read as it stands: no mark in it counts, and nobody is called by it. `last`: nothing
+/// follows it directly.
+fn escape(out: &mut String, text: &str, last: bool) {
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
         if let Some(length) = address(rest) {
             // Marks within an address are not read as marks, but escapes would be read as address.
-            out.push_str(rest.get(..length).unwrap_or_default());
-            skip = at + length;
+            let (url, after) = rest.split_at(length);
+            let ended = after.trim_start_matches(ENDS).chars().next();
+            if ended.map_or(last, char::is_whitespace) {
+                out.push_str(url);
+            } else {
+                out.push_str(&format!("<{url}>"));
+            }
+            rest = after;
             continue;
-        }
-        let leads = at_start && at == 0 && matches!(c, '#' | '>' | '-' | '+');
-        let numbers = number > 0 && at == number && c == '.';
-        if matches!(c, '\\' | '*' | '_' | '`' | '~' | '|' | '[') || leads || numbers {
-            out.push('\\');
         }
         // Escaped, a mention would not be shown as one, but still call people.
         let calls = match c {
-            '<' => next.starts_with('@'),
+            '<' => rest.starts_with("<@"),
             '@' => CALLS.iter().any(|name| rest.starts_with(name)),
             _ => false,
         };
-        if c == '<' && !calls {
+        if matches!(c, '\\' | '*' | '_' | '`' | '~' | '|' | '[') || (c == '<' && !calls) {
             out.push('\\');
         }
         out.push(c);
         if calls {
             out.push(NOTHING);
         }
+        rest = rest.get(c.len_utf8()..).unwrap_or_default();
     }
 }
 
@@ -305,5 +309,17 @@ fn address(text: &str) -> Option<usize> {
     let url = text.get(..end).unwrap_or_default();
     // Wherever it stands, it calls.
     let call = CALLS.iter().filter_map(|name| url.find(name)).min();
-    Some(call.unwrap_or(end))
+    let url = url.get(..call.unwrap_or(end)).unwrap_or_default();
+    Some(url.trim_end_matches(ENDS).len())
+}
+
+/// Whether a line that begins so would be read as a heading, a list or a quote: how many bytes stand
+/// before the character to escape.
+fn leads(text: &str) -> Option<usize> {
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let digits = text.len() - rest.len();
+    if digits > 0 {
+        return rest.starts_with('.').then_some(digits);
+    }
+    text.starts_with(['#', '>', '-', '+']).then_some(0)
 }

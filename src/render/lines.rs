@@ -232,8 +232,13 @@ fn share_spaces(pieces: &mut [Span], is_space: impl Fn(&Span) -> bool) {
         let Some((_, style, link)) = looks.get(next) else {
             continue;
         };
-        piece.style = before.0.shared(*style).without(Style::CODE);
-        piece.link = before.1.clone().filter(|l| Some(l) == link.as_ref());
+        if before.1 == *link {
+            piece.style = before.0.shared(*style).without(Style::CODE);
+            piece.link = link.clone();
+        } else {
+            piece.style = Style::default();
+            piece.link = None;
+        }
     }
 }
 

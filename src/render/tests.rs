@@ -265,6 +265,7 @@ fn without_spans(line: &str) -> String {
             let ticks = rest.len() - rest.trim_start_matches('`').len();
             let end = rest[ticks..].find(&rest[..ticks]).expect("code is closed");
             rest = &rest[ticks + end + ticks..];
+            out.push('.');
         }
     }
     out + rest
@@ -400,7 +401,6 @@ fn long_texts_take_no_longer_than_their_length() {
         let begun = Instant::now();
         check_limits(&text);
         let took = begun.elapsed();
-        println!("{name}: {took:?}");
         // Without optimisation and on a busy machine; what is quadratic takes minutes.
         assert!(took.as_secs() < 20, "{name}: {took:?}");
     }
@@ -582,5 +582,210 @@ fn a_draft_shows_the_end_of_a_long_answer() {
     assert!(
         draft.starts_with("…\n```py\nx = 1\n") && draft.ends_with("x = 1\n```"),
         "{draft}"
+    );
+}
+
+const ANSWER: &str = "\
+## What I found
+
+The **build** fails in `main.rs` *twice*, see [the log](https://ci.example/run/7) 😀:
+
+1. a missing semicolon
+2. ~~nothing~~ a typo:
+   - `pritn` for `print`
+
+> Quoted **words**
+
+```rust
+let x = 1;
+```
+
+| Item | Cost |
+|:-----|-----:|
+| Tea  | 3    |
+| Müsli | 12  |
+
+- [x] done
+- [ ] open
+
+---
+2 * 3 < 7 and snake_case_name, @everyone <@42>
+# no heading: \\# this";
+
+#[test]
+fn a_typical_answer_for_telegram() {
+    let posts = telegram::posts(ANSWER);
+    assert_eq!(posts.len(), 1);
+    let expected = "\
+What I found
+
+The build fails in main.rs twice, see the log 😀:
+
+1. a missing semicolon
+2. nothing a typo:
+      • pritn for print
+
+Quoted words
+
+let x = 1;
+
+Item  | Cost
+------|-----
+Tea   |    3
+Müsli |   12
+
+☑ done
+☐ open
+
+──────────
+2 * 3 < 7 and snake_case_name, @everyone <@42>
+no heading: # this";
+    assert_eq!(posts[0].text, expected);
+    let looks: Vec<(String, String)> = posts[0]
+        .entities
+        .iter()
+        .map(|e| (format!("{:?}", e.kind), slice(expected, e)))
+        .collect();
+    let looks: Vec<(&str, &str)> = looks
+        .iter()
+        .map(|(k, t)| (k.as_str(), t.as_str()))
+        .collect();
+    assert_eq!(
+        looks,
+        [
+            ("Bold", "What I found"),
+            ("Bold", "build"),
+            ("Code", "main.rs"),
+            ("Italic", "twice"),
+            ("Link { url: \"https://ci.example/run/7\" }", "the log"),
+            ("Strikethrough", "nothing"),
+            ("Code", "pritn"),
+            ("Code", "print"),
+            ("Blockquote", "Quoted words"),
+            ("Bold", "words"),
+            ("Pre { language: Some(\"rust\") }", "let x = 1;"),
+            (
+                "Pre { language: None }",
+                "Item  | Cost\n------|-----\nTea   |    3\nMüsli |   12"
+            ),
+            ("Bold", "no heading: # this"),
+        ]
+    );
+}
+
+#[test]
+fn a_typical_answer_for_discord() {
+    let expected = "\
+## What I found
+
+The **build** fails in `main.rs` *twice*, see [the log](https://ci.example/run/7) 😀:
+
+1. a missing semicolon
+2. ~~nothing~~ a typo:
+   - `pritn` for `print`
+
+> Quoted **words**
+
+```rust
+let x = 1;
+```
+
+```
+Item  | Cost
+------|-----
+Tea   |    3
+Müsli |   12
+```
+
+- ☑ done
+- ☐ open
+
+──────────
+2 \\* 3 \\< 7 and snake\\_case\\_name, @\u{200b}everyone <\u{200b}@42>
+# no heading: # this";
+    assert_eq!(discord::posts(ANSWER), [expected]);
+}
+
+#[test]
+fn looks_of_code_and_links_do_not_nest_in_telegram() {
+    let kinds = |markdown: &str| -> Vec<(Kind, usize, usize)> {
+        let posts = telegram::posts(markdown);
+        let entities = posts.into_iter().flat_map(|p| p.entities);
+        entities.map(|e| (e.kind, e.offset, e.length)).collect()
+    };
+    assert_eq!(
+        kinds("**a `b` c**"),
+        [(Kind::Bold, 0, 1), (Kind::Code, 2, 1), (Kind::Bold, 4, 1)]
+    );
+    let link = Kind::Link {
+        url: "https://a.b/".to_owned(),
+    };
+    assert_eq!(kinds("[`b`](https://a.b)"), [(link.clone(), 0, 1)]);
+    assert_eq!(
+        kinds("> [**b**](https://a.b)"),
+        [(Kind::Blockquote, 0, 1), (link, 0, 1), (Kind::Bold, 0, 1)]
+    );
+    assert_eq!(
+        kinds("***a** b*"),
+        [
+            (Kind::Bold, 0, 1),
+            (Kind::Italic, 0, 1),
+            (Kind::Italic, 2, 1)
+        ]
+    );
+}
+
+#[test]
+fn addresses_are_never_lost() {
+    let text =
+        "[a](docs/x.md) [b](mailto:m@x.org) <m@x.org> [](https://e.org/q) ![p](https://e.org/p)";
+    let expected = "a (docs/x.md) b (mailto:m@x.org) m@x.org https://e.org/q p";
+    assert_eq!(telegram::posts(text)[0].text, expected);
+    assert_eq!(
+        telegram::plain(text),
+        [format!("{expected} (https://e.org/p)")]
+    );
+    assert_eq!(
+        discord::posts("[https://a.b](https://evil.org) https://x.y/a_b*c"),
+        ["https://a.b <https://evil.org/> <https://x.y/a_b>\\*c"]
+    );
+    let cell = "|a|\n|-|\n|[x](https://e.org/1)|";
+    assert!(
+        telegram::posts(cell)[0]
+            .text
+            .ends_with("x (https://e.org/1)")
+    );
+}
+
+#[test]
+fn what_would_be_marks_in_discord_is_text() {
+    for (markdown, expected) in [
+        ("1\\. a", "1\\. a"),
+        ("\\- a", "\\- a"),
+        ("\\# a", "\\# a"),
+        ("\\> a", "\\> a"),
+        ("||a||", "\\|\\|a\\|\\|"),
+        ("<t:1:R> <:e:1> </c:1>", "\\<t:1:R> \\<:e:1> \\</c:1>"),
+        ("`a``b`", "``a`\u{200b}`b``"),
+        ("``a`b``", "``a`b``"),
+        ("`` ` ``", "`` ` ``"),
+        ("*a***b**", "*a*\u{200b}**b**"),
+        ("#### small", "**small**"),
+    ] {
+        assert_eq!(discord::posts(markdown), [expected], "{markdown}");
+    }
+    let fence = discord::posts("````\n```\n````");
+    assert_eq!(fence, ["```\n`\u{200b}`\u{200b}`\n```"]);
+}
+
+#[test]
+fn what_is_nested_too_deep_is_shown_as_it_stands() {
+    let text = format!("{}deep", "> ".repeat(40));
+    assert_eq!(telegram::posts(&text)[0].text, text);
+    let rule = "- ".repeat(40);
+    assert!(
+        telegram::posts(&format!("a\n\n{rule}\n\nb"))[0]
+            .text
+            .contains("\n\n──")
     );
 }

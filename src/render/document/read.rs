@@ -272,9 +272,12 @@ impl<'a> Reader<'a> {
     /// Tags for looks are obeyed, all other HTML is shown as it stands.
     fn html(&mut self, text: &str, range: &Range<usize>) {
         self.begin(range);
-        let name = text.trim().trim_matches(['<', '>', '/', ' ']);
-        let style = match name.to_ascii_lowercase().as_str() {
-            "br" => return self.push("\n"),
+        let tag = text.trim().strip_prefix('<');
+        let tag = tag.and_then(|t| t.strip_suffix('>')).unwrap_or_default();
+        let tag = tag.to_ascii_lowercase();
+        let end = tag.strip_prefix('/');
+        let style = match end.unwrap_or(&tag) {
+            "br" | "br/" | "br /" => return self.push("\n"),
             "b" | "strong" => Style::BOLD,
             "i" | "em" => Style::ITALIC,
             "u" | "ins" => Style::UNDERLINE,
@@ -283,7 +286,7 @@ impl<'a> Reader<'a> {
             "code" | "kbd" => Style::CODE,
             _ => return self.push(text),
         };
-        if text.trim().starts_with("</") {
+        if end.is_some() {
             self.close(style);
         } else {
             self.open(style);
