@@ -177,23 +177,21 @@ fn said(c: &Connection, message: messages::Message, channel: &str) -> Result<Sai
         model: None,
         usage: None,
     };
-    if user {
-        if let Some((state, _)) = inbox::state(c, message.id)? {
-            shown.status = match state.as_str() {
-                "answered" => "ok".to_owned(),
-                // The answer is that of the turn it joined.
-                "merged" => match message
-                    .turn
-                    .map(|id| turns::get(c, id))
-                    .transpose()?
-                    .flatten()
-                {
-                    Some(turn) if turn.state != "answered" => turn.state,
-                    _ => "ok".to_owned(),
-                },
-                _ => state,
-            };
-        }
+    if user && let Some((state, _)) = inbox::state(c, message.id)? {
+        shown.status = match state.as_str() {
+            "answered" => "ok".to_owned(),
+            // The answer is that of the turn it joined.
+            "merged" => match message
+                .turn
+                .map(|id| turns::get(c, id))
+                .transpose()?
+                .flatten()
+            {
+                Some(turn) if turn.state != "answered" => turn.state,
+                _ => "ok".to_owned(),
+            },
+            _ => state,
+        };
     }
     if let Some(turn) = turn {
         let (used, cost) = usage::of_turn(c, turn.id)?;

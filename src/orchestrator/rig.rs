@@ -396,49 +396,8 @@ fn core(folder: &Path, platform: &Arc<Platform>) -> Core {
     let bus = Bus::new(clock.clone());
     let store = Store::open(&folder.join("t.db"), &bus).unwrap();
     let posted: Arc<Notify> = Arc::default();
-    let skills = crate::skills::Config::default();
-    let kit = Kit {
-        store: store.clone(),
-        clock: clock.clone(),
-        memory: Memory::new(
-            store.clone(),
-            clock.clone(),
-            crate::memory::Config::default(),
-        ),
-        schedules: Schedules::new(
-            store.clone(),
-            clock.clone(),
-            &crate::schedule::Config::default(),
-        ),
-        catalog: Catalog::new(&skills, ""),
-        runner: Runner::new(
-            Sandbox::new(crate::sandbox::Config::default()),
-            &skills,
-            folder.to_owned(),
-        ),
-        workspaces: Arc::new(folder.join("workspaces")),
-        post: Post {
-            reads_session: Arc::new(|_| false),
-            posted: Arc::clone(&posted),
-        },
-        mind: Mind::new(Limits {
-            calls: 1,
-            tokens: 1,
-        }),
-    };
-    let live = Live {
-        providers: Providers::new(Settings::default(), &Http::new()),
-        connectors: Registry::of([("platform", Arc::clone(platform) as Arc<dyn Connector>)]),
-        turns: Config::default(),
-        delivery: Delivery::default(),
-        approvals: crate::policy::Config::default(),
-        budgets: Budgets::new(
-            crate::budget::Config::default(),
-            &std::collections::BTreeMap::new(),
-            &[],
-        ),
-        cache: CacheConfig::default(),
-    };
+    let kit = kit(folder, (&store, &clock), &posted);
+    let live = live(platform);
     Core {
         prompts: prompt::Prompts::prepare(folder),
         gate: gate::Gate::new(live.turns.gate()),
@@ -461,5 +420,54 @@ fn core(folder: &Path, platform: &Arc<Platform>) -> Core {
         left: spend::Left::default(),
         held: watch::Sender::new(None),
         drained: CancellationToken::new(),
+    }
+}
+
+fn kit(folder: &Path, (store, clock): (&Store, &Clock), posted: &Arc<Notify>) -> Kit {
+    let skills = crate::skills::Config::default();
+    Kit {
+        store: store.clone(),
+        clock: clock.clone(),
+        memory: Memory::new(
+            store.clone(),
+            clock.clone(),
+            crate::memory::Config::default(),
+        ),
+        schedules: Schedules::new(
+            store.clone(),
+            clock.clone(),
+            &crate::schedule::Config::default(),
+        ),
+        catalog: Catalog::new(&skills, ""),
+        runner: Runner::new(
+            Sandbox::new(crate::sandbox::Config::default()),
+            &skills,
+            folder.to_owned(),
+        ),
+        workspaces: Arc::new(folder.join("workspaces")),
+        post: Post {
+            reads_session: Arc::new(|_| false),
+            posted: Arc::clone(posted),
+        },
+        mind: Mind::new(Limits {
+            calls: 1,
+            tokens: 1,
+        }),
+    }
+}
+
+fn live(platform: &Arc<Platform>) -> Live {
+    Live {
+        providers: Providers::new(Settings::default(), &Http::new()),
+        connectors: Registry::of([("platform", Arc::clone(platform) as Arc<dyn Connector>)]),
+        turns: Config::default(),
+        delivery: Delivery::default(),
+        approvals: crate::policy::Config::default(),
+        budgets: Budgets::new(
+            crate::budget::Config::default(),
+            &std::collections::BTreeMap::new(),
+            &[],
+        ),
+        cache: CacheConfig::default(),
     }
 }

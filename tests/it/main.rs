@@ -23,6 +23,7 @@ mod delivery;
 mod disk;
 mod dojo;
 mod doors;
+mod files;
 mod flow;
 mod kill;
 mod models;
