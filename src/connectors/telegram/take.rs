@@ -101,15 +101,10 @@ impl Telegram {
         (message, cursor): (Message, Option<Cursor>),
     ) -> Result<Taken, AcceptError> {
         let here = Address::new("telegram", me.id.to_string(), "");
-        let in_album = message.media_group_id.is_some();
         let read = self.reader(me, inbox).message(&[message]);
-        if let Read::Heard(mut inbound, files) = read {
+        if let Read::Heard(mut inbound, _) = read {
+            // An edit changes words; the files of the message stay.
             self.heard_event();
-            // One picture of an album does not stand for all of them.
-            if !in_album {
-                self.attach(&mut inbound.text, &mut inbound.attachments, &files)
-                    .await;
-            }
             inbound.cursor = cursor;
             return match inbox.edited(*inbound).await {
                 Ok(()) | Err(AcceptError::Stranger) => Ok(Taken::Other),
