@@ -109,12 +109,9 @@ fn prefix(line: &Line) -> String {
         Some(Marker::Task(false)) => out.push_str("- ☐ "),
         None => {}
     }
-    match line.kind {
-        Kind::Heading(level @ 1..=3) => {
-            out.push_str(&"#".repeat(level.into()));
-            out.push(' ');
-        }
-        _ => {}
+    if let Kind::Heading(level @ 1..=3) = line.kind {
+        out.push_str(&"#".repeat(level.into()));
+        out.push(' ');
     }
     out
 }

@@ -234,7 +234,7 @@ fn share_spaces(pieces: &mut [Span], is_space: impl Fn(&Span) -> bool) {
         };
         if before.1 == *link {
             piece.style = before.0.shared(*style).without(Style::CODE);
-            piece.link = link.clone();
+            piece.link.clone_from(link);
         } else {
             piece.style = Style::default();
             piece.link = None;

@@ -128,11 +128,11 @@ fn words() -> impl Strategy<Value = String> {
 /// Anything. `telling`: with marks whose rendering says more than the text in the source.
 fn markdown(telling: bool) -> impl Strategy<Value = String> {
     let noise = proptest::sample::select(NOISE).prop_map(str::to_owned);
-    let telling = match telling {
-        true => proptest::sample::select(TELLING)
-            .prop_map(str::to_owned)
-            .boxed(),
-        false => noise.clone().boxed(),
+    let telling = if telling {
+        let all = proptest::sample::select(TELLING);
+        all.prop_map(str::to_owned).boxed()
+    } else {
+        noise.clone().boxed()
     };
     let piece = prop_oneof![4 => noise, 3 => words(), 1 => telling];
     proptest::collection::vec(piece, 0..120).prop_map(|pieces| pieces.concat())
@@ -259,7 +259,7 @@ fn without_spans(line: &str) -> String {
         rest = &rest[at..];
         if rest.starts_with('\\') {
             let escaped = rest.chars().nth(1).map_or(0, char::len_utf8);
-            out.push_str(&rest[..1 + escaped]);
+            out.push_str(&rest[..=escaped]);
             rest = &rest[1 + escaped..];
         } else {
             let ticks = rest.len() - rest.trim_start_matches('`').len();
@@ -292,9 +292,9 @@ fn check_all(markdown: &str) {
         assert!(units(plain) <= 4096);
         assert!(in_order(&letters(&post.text), &letters(plain)));
     }
-    discord::posts(markdown)
-        .iter()
-        .for_each(|m| check_message(m));
+    for message in discord::posts(markdown) {
+        check_message(&message);
+    }
     let draft = telegram::draft(markdown, "running `x` *now*");
     check_post(&draft);
     assert!(draft.text.ends_with("running `x` *now*"), "{}", draft.text);
@@ -331,13 +331,15 @@ proptest! {
     }
 }
 
+fn lines(numbers: std::ops::Range<usize>, line: impl Fn(usize) -> String) -> String {
+    numbers.map(line).collect::<Vec<_>>().concat()
+}
+
 /// Long texts, each hard in its way.
 fn monsters() -> Vec<(&'static str, String)> {
     const SIZE: usize = 200_000;
     let fill = |unit: &str| unit.repeat(SIZE / unit.len());
-    let mut nested: String = (0..300)
-        .map(|n| format!("{}- a\n", "  ".repeat(n)))
-        .collect();
+    let mut nested = lines(0..300, |n| format!("{}- a\n", "  ".repeat(n)));
     nested.push_str(&"\n".repeat(SIZE / 2));
     vec![
         (
@@ -370,7 +372,7 @@ fn monsters() -> Vec<(&'static str, String)> {
         ("nested", nested),
         (
             "backticks",
-            (1..600).map(|n| format!("{} ", "`".repeat(n))).collect(),
+            lines(1..600, |n| format!("{} ", "`".repeat(n))),
         ),
         ("angles", fill("<a ")),
         ("comments", fill("<!--")),
@@ -420,7 +422,7 @@ fn check_limits(text: &str) {
 #[test]
 fn posts_end_between_blocks_and_are_filled() {
     let paragraph = "Some words that make a paragraph of text. ".repeat(20);
-    let text = vec![paragraph.trim(); 12].join("\n\n");
+    let text = [paragraph.trim(); 12].join("\n\n");
     let posts = telegram::posts(&text);
     assert_eq!(posts.len(), 3);
     for post in &posts {
@@ -479,9 +481,7 @@ fn code_that_fits_is_not_torn_and_code_that_does_not_keeps_its_language() {
 
 #[test]
 fn lists_are_cut_between_items_and_go_on_counting() {
-    let text: String = (1..=300)
-        .map(|n| format!("{n}. item number {n} of the list\n"))
-        .collect();
+    let text = lines(1..301, |n| format!("{n}. item number {n} of the list\n"));
     for posts in [
         telegram::posts(&text).into_iter().map(|p| p.text).collect(),
         discord::posts(&text),
@@ -560,7 +560,7 @@ fn nothing_to_see_is_no_post() {
 
 #[test]
 fn a_draft_shows_the_end_of_a_long_answer() {
-    let text: String = (0..3000).map(|n| format!("Sentence {n}. ")).collect();
+    let text = lines(0..3000, |n| format!("Sentence {n}. "));
     for (draft, limit) in [
         (telegram::draft(&text, "running a skill").text, 4096),
         (discord::draft(&text, "running a skill"), 2000),

@@ -1,4 +1,4 @@
-//! Markdown (CommonMark with tables, strikethrough and task lists) becomes a [`Document`].
+//! Markdown (`CommonMark` with tables, strikethrough and task lists) becomes a [`Document`].
 
 use std::{ops::Range, sync::Arc};
 
@@ -34,7 +34,8 @@ pub(in crate::render) fn read(markdown: &str) -> Document {
 /// A link or picture that is being read.
 struct Link {
     url: String,
-    link: Option<Arc<str>>,
+    /// [`Span::link`].
+    target: Option<Arc<str>>,
     label: String,
 }
 
@@ -119,9 +120,9 @@ impl<'a> Reader<'a> {
             Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => {
                 self.begin(range);
                 // A picture within a link leads where the link leads.
-                let outer = self.links.last().and_then(|l| l.link.clone());
+                let outer = self.links.last().and_then(|l| l.target.clone());
                 self.links.push(Link {
-                    link: outer.or_else(|| address(&dest_url)),
+                    target: outer.or_else(|| address(&dest_url)),
                     url: dest_url.into_string(),
                     label: String::new(),
                 });
@@ -230,7 +231,7 @@ impl<'a> Reader<'a> {
         let (url, label) = (link.url.trim().to_owned(), link.label.trim().to_owned());
         if label.is_empty() {
             self.push(&url);
-        } else if link.link.is_none() && !url.is_empty() && !said(&url, &label) {
+        } else if link.target.is_none() && !url.is_empty() && !said(&url, &label) {
             self.push(&format!(" ({url})"));
         }
         let done = self.links.pop();
@@ -326,7 +327,7 @@ impl<'a> Reader<'a> {
             .zip(self.styles)
             .filter(|(_, count)| *count > 0)
             .fold(also, |all, (style, _)| all.with(*style));
-        let link = self.links.last().and_then(|l| l.link.clone());
+        let link = self.links.last().and_then(|l| l.target.clone());
         if let Some(open) = self.links.last_mut() {
             open.label.push_str(text);
         }
