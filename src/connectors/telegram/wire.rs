@@ -60,7 +60,6 @@ pub(super) struct Message {
     pub is_topic_message: bool,
     pub from: Option<User>,
     pub chat: Chat,
-    pub media_group_id: Option<String>,
     pub reply_to_message: Option<Box<Message>>,
     pub quote: Option<Quote>,
     pub forward_origin: Option<Origin>,

@@ -104,8 +104,12 @@ impl Fake {
     }
 
     /// Somebody writes in a chat, with any fields.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "tests write the fields where they call"
+    )]
     pub fn write(&self, chat: i64, user: i64, fields: Value) -> i64 {
-        let message = self.world().message(chat, user, fields);
+        let message = self.world().message(chat, user, &fields);
         let id = message["message_id"].as_i64().unwrap();
         self.update(json!({ "message": message }));
         id
@@ -135,7 +139,7 @@ impl Fake {
             world.callbacks.insert(press.clone(), None);
             let callback = json!({
                 "id": press,
-                "from": world.person(user),
+                "from": World::person(user),
                 "message": message,
                 "chat_instance": "1",
                 "data": button["callback_data"],

@@ -176,7 +176,11 @@ async fn a_group_that_moved_is_followed() {
 
 #[tokio::test]
 async fn a_restart_takes_up_what_waits_and_answers_each_once() {
-    let (fake, _model, mut daemon) = with_model([say("done")], OWNER).await;
+    let (fake, _model, mut daemon) = with_model(
+        [say("done")],
+        "operators: [7], allowed_users: [20, 21, 22, 23, 24]",
+    )
+    .await;
     fake.say(7, "before");
     fake.post_with(7, "done").await;
     daemon.kill();

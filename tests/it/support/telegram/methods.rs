@@ -305,7 +305,7 @@ fn send_message(world: &mut World, input: &Input) -> Result<Value, Refusal> {
     if !entities.is_empty() {
         fields.insert("entities".to_owned(), entities.into());
     }
-    Ok(world.post(chat, Value::Object(fields)))
+    Ok(world.post(chat, &Value::Object(fields)))
 }
 
 fn send_file(world: &mut World, input: &Input, kind: &str) -> Result<Value, Refusal> {
@@ -333,7 +333,7 @@ fn send_file(world: &mut World, input: &Input, kind: &str) -> Result<Value, Refu
         file
     };
     fields.insert(kind.to_owned(), file);
-    let post = world.post(chat, Value::Object(fields));
+    let post = world.post(chat, &Value::Object(fields));
     let id = post["message_id"].as_i64().unwrap();
     world.uploads.insert((chat, id), data.clone());
     Ok(post)

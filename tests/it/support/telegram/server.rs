@@ -151,8 +151,9 @@ async fn read(request: Request) -> Result<Input, Refusal> {
                 }
                 files.insert(part.name, (file, part.data));
             } else {
-                let text = String::from_utf8(part.data)
-                    .map_err(|_| refuse(400, "Bad Request: strings must be encoded in UTF-8"))?;
+                let Ok(text) = String::from_utf8(part.data) else {
+                    return Err(refuse(400, "Bad Request: strings must be encoded in UTF-8"));
+                };
                 let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
                 fields.insert(part.name, value);
             }

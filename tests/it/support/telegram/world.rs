@@ -126,11 +126,11 @@ impl World {
         id
     }
 
-    pub fn person(&self, user: i64) -> Value {
+    pub fn person(user: i64) -> Value {
         json!({ "id": user, "is_bot": false, "first_name": format!("Person{user}"), "username": format!("person{user}"), "language_code": "en" })
     }
 
-    pub fn chat(&self, chat: i64) -> Value {
+    pub fn chat(chat: i64) -> Value {
         if chat > 0 {
             json!({ "id": chat, "type": "private", "first_name": format!("Person{chat}"), "username": format!("person{chat}") })
         } else {
@@ -144,10 +144,10 @@ impl World {
     }
 
     /// A person writes in a chat.
-    pub fn message(&mut self, chat: i64, user: i64, fields: Value) -> Value {
+    pub fn message(&mut self, chat: i64, user: i64, fields: &Value) -> Value {
         self.chats.entry(chat).or_default();
         let id = self.message_id(chat);
-        let mut message = json!({ "message_id": id, "from": self.person(user), "chat": self.chat(chat), "date": 1 });
+        let mut message = json!({ "message_id": id, "from": Self::person(user), "chat": Self::chat(chat), "date": 1 });
         for (key, value) in fields.as_object().unwrap() {
             message[key] = value.clone();
         }
@@ -156,12 +156,12 @@ impl World {
     }
 
     /// The bot writes in a chat.
-    pub fn post(&mut self, chat: i64, fields: Value) -> Value {
+    pub fn post(&mut self, chat: i64, fields: &Value) -> Value {
         let id = self.message_id(chat);
         let mut message = json!({
             "message_id": id,
             "from": { "id": BOT, "is_bot": true, "first_name": "Nex", "username": NAME },
-            "chat": self.chat(chat),
+            "chat": Self::chat(chat),
             "date": 1,
         });
         for (key, value) in fields.as_object().unwrap() {
