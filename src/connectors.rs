@@ -3,6 +3,7 @@
 //! A new one is a file in `connectors/` and its line in [`KINDS`].
 
 mod cli;
+mod telegram;
 mod web;
 mod webhook;
 
@@ -329,6 +330,7 @@ impl Kind {
 pub const KINDS: &[Kind] = &[
     Kind::of::<web::Web>(),
     Kind::of::<webhook::Webhook>(),
+    Kind::of::<telegram::Telegram>(),
     Kind::of::<cli::Cli>(),
 ];
 
@@ -483,6 +485,12 @@ fn build(entry: &Entry, http: &Http) -> Result<Option<Arc<dyn Connector>>, Strin
     (kind.build)(Value::Object(settings), http)
         .map(Some)
         .map_err(|e| format!("channels.{}: {e}", entry.name))
+}
+
+/// Any bytes as updates of Telegram, for the fuzzer.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_telegram(bytes: &[u8]) {
+    telegram::fuzz(bytes);
 }
 
 /// Waits until cancelled: what a connector does whose messages come through the HTTP server.

@@ -1,6 +1,7 @@
 //! The parsers of what strangers send and models write, for the fuzzer (`make fuzz`), each with what must hold.
 
 use crate::{
+    connectors,
     render::{discord, telegram},
     sandbox,
     skills::manifest,
@@ -22,6 +23,11 @@ pub fn policy(bytes: &[u8]) {
 /// Any bytes as a request to the gate.
 pub fn request(bytes: &[u8]) {
     sandbox::fuzzing::request(bytes);
+}
+
+/// Any bytes as an update of Telegram.
+pub fn telegram(bytes: &[u8]) {
+    connectors::fuzz_telegram(bytes);
 }
 
 /// Any text as an answer to render: posts within limits, entities within their text.

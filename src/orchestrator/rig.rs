@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use self::platform::{Platform, Wrong, later, lost};
 use super::{
     Begin, CacheConfig, Config, Core, Delivery, Facts, Live, Orchestrator, Parts, cache, collect,
-    deliver, draft, gate, pairing, prompt, running, spend, toolbox,
+    deliver, draft, gate, lanes, pairing, prompt, running, spend, toolbox,
 };
 use crate::{
     budget::Budgets,
@@ -210,6 +210,8 @@ fn core(folder: &Path, platform: &Arc<Platform>) -> Core {
     let kit = kit(folder, (&store, &clock), &posted);
     let live = live(platform);
     Core {
+        me: std::sync::Weak::new(),
+        lanes: lanes::channel().0,
         prompts: prompt::Prompts::prepare(folder),
         gate: gate::Gate::new(live.turns.gate()),
         parts: Parts {

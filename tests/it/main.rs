@@ -38,6 +38,7 @@ mod sandbox;
 mod skills;
 mod support;
 mod stops;
+mod telegram;
 mod tidy;
 mod turns;
 mod voices;

@@ -1,6 +1,7 @@
 //! The real daemon for tests: started, spoken to, killed.
 
 pub mod model;
+pub mod telegram;
 
 use std::{
     fs::File,

@@ -24,7 +24,7 @@ fn the_example_works_without_variables() {
         );
         assert!(problem.line.is_some(), "{problem}");
     }
-    assert_eq!(loaded.problems.len(), 7, "{:?}", told(&loaded));
+    assert_eq!(loaded.problems.len(), 8, "{:?}", told(&loaded));
     assert_eq!(loaded.config.server, api::Config::default());
 }
 
@@ -38,6 +38,7 @@ fn the_example_works_with_its_variables() {
         ("OPENROUTER_API_KEY", "k"),
         ("CUSTOM_LLM_URL", "http://127.0.0.1:1/v1"),
         ("WEBHOOK_HOME_SECRET", "k"),
+        ("TELEGRAM_BOT_TOKEN", "1:k"),
         ("WEBHOOK_HOME_REPLY_URL", "http://127.0.0.1:1/"),
     ];
     let loaded = load_with(EXAMPLE, &env);

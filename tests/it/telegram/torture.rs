@@ -1,0 +1,187 @@
+//! Bursts, kills, and any text at all.
+//!
+//! `NEXFLOW_TELEGRAM_KILLS` says how often the daemon is killed (20; the acceptance run does 200).
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use serde_json::Value;
+
+use super::{OWNER, with_model};
+use crate::support::{
+    Daemon,
+    model::{Act, Model},
+    telegram::{Fake, Trick},
+};
+
+/// Tells which messages it answers: those since the last answer.
+fn echo(request: &Value) -> Act {
+    let messages = request["messages"].as_array().unwrap();
+    let since = messages.iter().rposition(|m| m["role"] == "assistant");
+    let asked = messages.iter().skip(since.map_or(0, |at| at + 1));
+    let asked = asked.filter(|m| m["role"] == "user");
+    let texts: Vec<String> = asked.map(|m| m["content"].to_string()).collect();
+    let text = texts.join(" ").replace("\\n", " ");
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let names: Vec<&str> = words.filter(|word| word.starts_with("msg")).collect();
+    Act::Say(names.join(" "))
+}
+
+/// How often each message was answered, by chat and in the order of the posts.
+fn answers(fake: &Fake, chats: impl IntoIterator<Item = i64>) -> BTreeMap<i64, Vec<String>> {
+    let words = |chat: i64| {
+        let texts = fake.texts(chat);
+        let names = texts
+            .iter()
+            .flat_map(|t| t.split_whitespace())
+            .map(str::to_owned);
+        names.filter(|word| word.starts_with("msg")).collect()
+    };
+    chats.into_iter().map(|chat| (chat, words(chat))).collect()
+}
+
+async fn all_answered(fake: &Fake, chats: std::ops::Range<i64>, wanted: usize, patience: Duration) {
+    let began = std::time::Instant::now();
+    loop {
+        let there: usize = answers(fake, chats.clone()).values().map(Vec::len).sum();
+        if there >= wanted {
+            return;
+        }
+        assert!(
+            began.elapsed() < patience,
+            "{there} of {wanted} were answered"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_updates_are_answered_in_order() {
+    const CHATS: i64 = 50;
+    let people: Vec<String> = (1000..1000 + CHATS).map(|n| n.to_string()).collect();
+    let lists = format!("allowed_users: [{}]", people.join(", "));
+    let (fake, _model, daemon) = with_model([Act::Think(echo)], &lists).await;
+    for n in 0..20 {
+        for chat in 1000..1000 + CHATS {
+            fake.say(chat, &format!("msg{n:02}"));
+        }
+    }
+    all_answered(&fake, 1000..1000 + CHATS, 1000, Duration::from_mins(4)).await;
+    let wanted: Vec<String> = (0..20).map(|n| format!("msg{n:02}")).collect();
+    for (chat, got) in answers(&fake, 1000..1000 + CHATS) {
+        assert_eq!(got, wanted, "in chat {chat}");
+    }
+    fake.confirmed().await;
+    assert_eq!(fake.world().dropped, 0);
+    assert!(!daemon.log().contains("panicked"));
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long to torture is for who runs it"
+)]
+fn kills() -> u32 {
+    let wanted = std::env::var("NEXFLOW_TELEGRAM_KILLS");
+    wanted.ok().and_then(|n| n.parse().ok()).unwrap_or(20)
+}
+
+/// Kills the daemon again and again while people write. Each message must have one final answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_during_a_burst_each_message_has_one_answer() {
+    const CHATS: i64 = 6;
+    let (kills, seed) = (kills(), rand::random::<u64>());
+    eprintln!("telegram kill harness: {kills} kills, seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let people: Vec<String> = (1000..1000 + CHATS).map(|n| n.to_string()).collect();
+    let (fake, model) = (Fake::start().await, Model::start([Act::Think(echo)]).await);
+    let config = format!(
+        "{}{}turns: {{ when_busy: queue }}\ndelivery: {{ max_attempts: 1000 }}\n",
+        fake.config(&format!("allowed_users: [{}]", people.join(", "))),
+        model.config()
+    );
+    let mut daemon = Daemon::with(&config).await;
+    let mut said: HashMap<i64, Vec<String>> = HashMap::new();
+    for kill in 0..kills {
+        for _ in 0..random.random_range(1..4) {
+            let chat = random.random_range(1000..1000 + CHATS);
+            let names = said.entry(chat).or_default();
+            let name = format!("msg{chat}x{:04}", names.len());
+            fake.say(chat, &name);
+            names.push(name);
+        }
+        if random.random_bool(0.2) {
+            fake.trick("sendMessage", 1, &Trick::DoneThenCut);
+        }
+        let pause = if kill % 3 == 0 { 1500 } else { 400 };
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..pause))).await;
+        daemon.kill();
+        daemon.launch().await;
+    }
+    let wanted: usize = said.values().map(Vec::len).sum();
+    let patience = Duration::from_secs(120 + 4 * wanted as u64);
+    all_answered(&fake, 1000..1000 + CHATS, wanted, patience).await;
+    // What comes twice, comes soon.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut twice = 0;
+    for (chat, got) in answers(&fake, 1000..1000 + CHATS) {
+        let names = said.remove(&chat).unwrap_or_default();
+        for name in &names {
+            let times = got.iter().filter(|word| *word == name).count();
+            assert!(times > 0, "{name} was not answered: {got:?}");
+            twice += times - 1;
+        }
+        assert_eq!(
+            got.len(),
+            names.len() + twice,
+            "something else is in {chat}: {got:?}"
+        );
+    }
+    eprintln!("telegram kill harness: {wanted} messages, {twice} answered twice");
+    assert_eq!(twice, 0, "some were answered twice");
+    assert_eq!(fake.world().dropped, 0);
+}
+
+/// What models write when they go wrong, whole: a word of each, as often as it was written.
+#[tokio::test]
+async fn any_text_arrives_whole() {
+    let samples = [
+        ("```rust\nfn never_closed() {\n".repeat(300), "never_closed", 300),
+        ("- a\n  - b\n    - c\n      1. deep 😀\n".repeat(300), "deep 😀", 300),
+        (format!("| a | b |\n|---|---|\n{}", "| 𝔘𝔫𝔦 | שלום |\n".repeat(300)), "שלום", 300),
+        ("**bold _both** it_ [link](javascript:alert(1)) [l](http://e.org/?a=b)\u{7}\u{0}\u{200f} x\r\n".repeat(60), "both", 60),
+        ("word ".repeat(8000), "word", 8000),
+        ("😀".repeat(9000), "😀", 9000),
+    ];
+    let acts: Vec<Act> = samples
+        .iter()
+        .map(|(text, ..)| Act::Say(text.clone()))
+        .collect();
+    let (fake, _model, daemon) = with_model(acts, OWNER).await;
+    for (n, (_, word, times)) in samples.iter().enumerate() {
+        let before = fake.posts(7).len();
+        fake.say(7, &format!("number {n}"));
+        let began = std::time::Instant::now();
+        loop {
+            let outbox = daemon.owner().get("/api/v1/outbox?all=true").await.ok();
+            let rows = outbox["outbox"].as_array().unwrap();
+            if rows.len() == n + 1 && rows.iter().all(|row| row["state"] == "delivered") {
+                break;
+            }
+            assert!(
+                began.elapsed() < Duration::from_mins(2),
+                "sample {n}: {outbox}"
+            );
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let shown = fake.texts(7).split_off(before).join("\n");
+        assert_eq!(shown.matches(word).count(), *times, "sample {n}");
+    }
+    for post in fake.posts(7) {
+        assert!(post["text"].as_str().unwrap().encode_utf16().count() <= 4096);
+    }
+    // Nothing was refused for its entities and sent again without.
+    assert_eq!(fake.calls("sendMessage").len(), fake.posts(7).len());
+}
