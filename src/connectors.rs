@@ -3,6 +3,7 @@
 //! A new one is a file in `connectors/` and its line in [`KINDS`].
 
 mod cli;
+mod discord;
 mod web;
 mod webhook;
 
@@ -320,6 +321,7 @@ impl Kind {
 pub const KINDS: &[Kind] = &[
     Kind::of::<web::Web>(),
     Kind::of::<webhook::Webhook>(),
+    Kind::of::<discord::Discord>(),
     Kind::of::<cli::Cli>(),
 ];
 
