@@ -159,8 +159,17 @@ pub struct Abilities {
     pub reads_session: bool,
     /// What to do about an answer that may or may not have arrived.
     pub resend: Resend,
-    /// Running turns are shown as drafts, and a chat takes one change of them in this time.
+    /// Posts can be changed: running turns are shown as drafts, of which a chat takes one change in
+    /// this time; questions are posts that change once they are settled; what goes to one chat goes
+    /// in order.
     pub drafts: Option<Duration>,
+}
+
+impl Abilities {
+    /// Whether what was posted can be changed.
+    pub fn changes_posts(self) -> bool {
+        self.drafts.is_some()
+    }
 }
 
 /// How a connector stands, for the owner.
@@ -407,6 +416,19 @@ impl Registry {
     pub fn reads_session(&self, name: &str) -> bool {
         // An unknown one (switched off since) cannot deliver: the answer waits in the outbox.
         self.get(name).is_some_and(|c| c.abilities().reads_session)
+    }
+
+    /// Whether what a connector posted can be changed.
+    pub fn changes_posts(&self, name: &str) -> bool {
+        self.get(name)
+            .is_some_and(|c| c.abilities().changes_posts())
+    }
+
+    /// Names of those that can change what they posted.
+    pub fn changing_posts(&self) -> Vec<String> {
+        let named = self.named.iter();
+        let those = named.filter(|(_, c)| c.abilities().changes_posts());
+        those.map(|(name, _)| name.clone()).collect()
     }
 
     /// How they stand.

@@ -48,6 +48,18 @@ pub enum Point {
     OutboxWritten,
     /// That it arrived is on disk.
     OutboxCommitted,
+    /// A part of an answer was posted; that is nowhere yet.
+    PartPosted,
+    /// It is written, not committed.
+    PartWritten,
+    /// It is on disk; the next part was not sent.
+    PartCommitted,
+    /// That a draft of a turn is about to be posted is on disk.
+    DraftBegun,
+    /// It was posted; that is nowhere yet.
+    DraftPosted,
+    /// That is on disk.
+    DraftCommitted,
     /// A turn is parked, not committed.
     ParkWritten,
     /// That is on disk.
@@ -103,6 +115,12 @@ impl Point {
         Self::OutboxSent,
         Self::OutboxWritten,
         Self::OutboxCommitted,
+        Self::PartPosted,
+        Self::PartWritten,
+        Self::PartCommitted,
+        Self::DraftBegun,
+        Self::DraftPosted,
+        Self::DraftCommitted,
         Self::ParkWritten,
         Self::ParkCommitted,
         Self::DecideWritten,
@@ -118,6 +136,19 @@ impl Point {
         Self::FireWritten,
         Self::FireCommitted,
     ];
+
+    /// Whether it is only passed where answers are posts, which have ids and can be changed.
+    pub fn is_of_posts(self) -> bool {
+        matches!(
+            self,
+            Self::PartPosted
+                | Self::PartWritten
+                | Self::PartCommitted
+                | Self::DraftBegun
+                | Self::DraftPosted
+                | Self::DraftCommitted
+        )
+    }
 
     /// As `NEXFLOW_FAILPOINT` names it.
     pub fn name(self) -> &'static str {
@@ -144,6 +175,12 @@ impl Point {
             Self::OutboxSent => "outbox.sent",
             Self::OutboxWritten => "outbox.written",
             Self::OutboxCommitted => "outbox.committed",
+            Self::PartPosted => "part.posted",
+            Self::PartWritten => "part.written",
+            Self::PartCommitted => "part.committed",
+            Self::DraftBegun => "draft.begun",
+            Self::DraftPosted => "draft.posted",
+            Self::DraftCommitted => "draft.committed",
             Self::ParkWritten => "park.written",
             Self::ParkCommitted => "park.committed",
             Self::DecideWritten => "decide.written",

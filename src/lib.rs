@@ -25,6 +25,9 @@ pub mod sandbox;
 pub mod store;
 pub mod supervisor;
 
+// Markdown in a platform's own form.
+pub mod render;
+
 // Families: one trait, one table, one file per kind.
 pub mod connectors;
 pub mod providers;

@@ -10,6 +10,7 @@ mod context;
 mod decide;
 mod deliver;
 mod direct;
+mod draft;
 mod estimate;
 mod events;
 mod expire;
@@ -23,6 +24,7 @@ mod model;
 mod park;
 mod plan;
 mod prompt;
+mod question;
 mod recover;
 mod reopen;
 mod resume;
@@ -195,6 +197,8 @@ struct Core {
     gate: Arc<gate::Gate>,
     /// Something was put in the outbox.
     posted: Arc<Notify>,
+    /// Requests about drafts that are under way.
+    drafts: draft::Desk,
     /// Somebody is asked something.
     asked: Notify,
     /// How often an answer was kept already.
@@ -235,6 +239,7 @@ impl Orchestrator {
             running: running::Running::default(),
             gate,
             posted,
+            drafts: draft::Desk::default(),
             asked: Notify::new(),
             cached: cache::Counter::default(),
             left: spend::Left::default(),
@@ -260,6 +265,10 @@ impl Orchestrator {
         let delivering = Arc::clone(&core);
         work.restarting("deliver", move |cancel| {
             deliver::run(Arc::clone(&delivering), cancel)
+        });
+        let showing = Arc::clone(&core);
+        work.restarting("drafts", move |cancel| {
+            draft::run(Arc::clone(&showing), cancel)
         });
         let settling = Arc::clone(&core);
         work.restarting("settle", move |cancel| {

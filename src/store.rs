@@ -11,6 +11,7 @@ pub mod approvals;
 pub mod attempts;
 pub mod audit;
 pub mod budgets;
+pub mod drafts;
 pub mod frames;
 pub mod grants;
 pub mod inbox;

@@ -90,7 +90,7 @@ fn post(what: &Outgoing) -> String {
         "in_reply_to": what.in_reply_to,
         "session_id": what.session,
         "user": what.user,
-        "text": what.text,
+        "text": what.said(),
     });
     if let Some(body) = body.as_object_mut() {
         if !what.also_in_reply_to.is_empty() {

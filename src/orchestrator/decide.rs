@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Orchestrator, ask, events, plan, work::tool_started};
+use super::{Orchestrator, ask, events, plan, question, work::tool_started};
 use crate::{
     fail::{self, Point},
     policy::pattern::Arguments,
@@ -35,7 +35,7 @@ pub enum Choice {
 }
 
 impl Choice {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Once => "once",
             Self::Session => "session",
@@ -132,6 +132,7 @@ impl Orchestrator {
         });
         let (question, woken) = write.await??;
         fail::point(Point::DecideCommitted);
+        self.core.posted.notify_one();
         for session in woken {
             self.wake(session).await;
         }
@@ -151,6 +152,7 @@ impl Orchestrator {
         });
         let session = write.await?;
         if let Some(session) = session {
+            self.core.posted.notify_one();
             self.wake(session).await;
         }
         Ok(session.is_some())
@@ -301,7 +303,7 @@ pub(super) fn settle(
     tell(tx, question, ruling, now).map(|()| true)
 }
 
-/// Notes a ruling and shows it.
+/// Notes a ruling and shows it, also where the question was posted.
 fn tell(tx: &Tx<'_>, question: &Approval, ruling: &Ruling, now: Timestamp) -> Result<()> {
     let action = format!("approval.{}", ruling.state.as_str());
     let by = (ruling.by.as_str(), ruling.via.as_str(), ruling.user);
@@ -311,6 +313,7 @@ fn tell(tx: &Tx<'_>, question: &Approval, ruling: &Ruling, now: Timestamp) -> Re
         detail.insert("note".to_owned(), json!(ruling.note));
     }
     audit::append_from(tx, &settled, &Origin::from(ruling.from.as_str()))?;
+    question::settled(tx, question.id, now)?;
     let resolved = Body::ApprovalResolved {
         turn_id: question.turn_id,
         call_id: question.call_id.clone(),

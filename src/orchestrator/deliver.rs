@@ -1,29 +1,31 @@
 //! The outbox: takes what is due to its connector, again and again until it arrived or cannot.
 
+mod send;
+
 use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use rand::Rng as _;
 use tokio_util::sync::CancellationToken;
 
+use self::send::Sent;
 use super::Core;
 use crate::{
-    connectors::{Connector, ConnectorError, Posts, Resend},
+    connectors::ConnectorError,
     fail::{self, Point},
     store::{
-        Result, StoreError, attempts,
+        Result, StoreError, attempts, drafts,
         outbox::{self, Parcel},
     },
-    types::{MessageId, Outgoing, Timestamp, frame::Body},
+    types::{Timestamp, frame::Body},
 };
 
-/// Deliveries taken at once.
-const BATCH: u32 = 32;
 /// Deliveries under way side by side.
-const SIDE_BY_SIDE: usize = 8;
+const SIDE_BY_SIDE: usize = 32;
 /// The longest wait between two looks, and between two tries.
 const LONGEST: Duration = Duration::from_mins(5);
+/// The shortest wait between two looks.
+const SHORTEST: Duration = Duration::from_millis(5);
 
 /// Delivers until cancelled; then what the last turns gave, and ends.
 pub(super) async fn run(
@@ -32,46 +34,63 @@ pub(super) async fn run(
 ) -> std::result::Result<(), StoreError> {
     // Nobody else sends: what an earlier run of this was sending may or may not have arrived.
     core.parts.store.keep(|tx| outbox::recover(tx)).await?;
+    // A slow receiver takes one place and holds up nobody else.
+    let mut under_way = FuturesUnordered::new();
     loop {
         let posted = core.posted.notified();
         tokio::pin!(posted);
         // Listens before it looks, so that nothing is missed in between.
         posted.as_mut().enable();
         let last = core.drained.is_cancelled();
-        let now = core.parts.clock.now();
-        let due = core
-            .parts
-            .store
-            .keep(move |tx| {
-                let due = outbox::take_due(tx, now, BATCH)?;
-                attempts::begin(tx, &due, now)?;
-                Ok(due)
-            })
-            .await?;
-        if !due.is_empty() {
-            let deliveries = stream::iter(due).map(|parcel| deliver(&core, parcel));
-            let mut results = deliveries.buffer_unordered(SIDE_BY_SIDE);
-            while let Some(written) = results.next().await {
-                written?;
-            }
-            continue;
+        let places = SIDE_BY_SIDE.saturating_sub(under_way.len());
+        let (due, next) = take(&core, places).await?;
+        let none = due.is_empty();
+        for parcel in due {
+            under_way.push(deliver(&core, parcel));
         }
-        if last && cancel.is_cancelled() {
+        if last && none && under_way.is_empty() && cancel.is_cancelled() {
             return Ok(());
         }
-        let next = core.parts.store.read(outbox::next_due).await?;
         let wait = next.map_or(LONGEST, |at| at.since(core.parts.clock.now()).min(LONGEST));
         tokio::select! {
+            Some(written) = under_way.next() => written?,
             () = &mut posted => {}
-            () = tokio::time::sleep(wait.max(Duration::from_millis(5))) => {}
-            () = core.drained.cancelled() => {}
+            () = tokio::time::sleep(wait.max(SHORTEST)) => {}
+            () = core.drained.cancelled(), if !last => {}
+            () = cancel.cancelled(), if last && !cancel.is_cancelled() => {}
         }
     }
+}
+
+/// Takes what is due, and tells when the next is.
+async fn take(core: &Core, places: usize) -> Result<(Vec<Parcel>, Option<Timestamp>)> {
+    // What changes its posts is read as a conversation: in order.
+    let ordered = core.parts.live().connectors.changing_posts();
+    let (store, now) = (&core.parts.store, core.parts.clock.now());
+    let next = {
+        let ordered = ordered.clone();
+        store.read(move |c| outbox::next_due(c, &ordered)).await?
+    };
+    if places == 0 {
+        return Ok((Vec::new(), None));
+    }
+    if next.is_none_or(|at| at > now) {
+        return Ok((Vec::new(), next));
+    }
+    let limit = u32::try_from(places).unwrap_or(u32::MAX);
+    let take = store.keep(move |tx| {
+        let due = outbox::take_due(tx, &ordered, now, limit)?;
+        attempts::begin(tx, &due, now)?;
+        Ok((due, outbox::next_due(tx, &ordered)?))
+    });
+    take.await
 }
 
 /// What follows from one try.
 enum Outcome {
     Delivered,
+    /// What it says does not hold any more; whether it may have arrived before.
+    Withdrawn(bool),
     Retry(String, Option<Duration>),
     Ambiguous(String),
     GivenUp(&'static str, String),
@@ -82,6 +101,7 @@ async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
     let outcome = outcome(core, &parcel).await;
     let (now, connector) = (core.parts.clock.now(), parcel.to.connector.clone());
     let (id, attempts, session) = (parcel.id, parcel.attempts, parcel.session);
+    let answered = parcel.turn.filter(|_| !parcel.notice);
     let store = &core.parts.store;
     match outcome {
         Outcome::Delivered => {
@@ -89,6 +109,9 @@ async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
             store
                 .keep(move |tx| {
                     outbox::delivered(tx, id, now)?;
+                    if let Some(turn) = answered {
+                        drafts::forget(tx, turn)?;
+                    }
                     attempts::end(tx, id, now)?;
                     fail::point(Point::OutboxWritten);
                     Ok(())
@@ -96,6 +119,15 @@ async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
                 .await?;
             fail::point(Point::OutboxCommitted);
             Ok(())
+        }
+        Outcome::Withdrawn(unsure) => {
+            tracing::info!(message_id = %id, connector, "not delivered: it was settled before");
+            store
+                .keep(move |tx| {
+                    outbox::withdraw(tx, id, unsure, now)?;
+                    attempts::end(tx, id, now)
+                })
+                .await
         }
         Outcome::Retry(reason, after) => {
             let wait = after.unwrap_or_else(|| back_off(attempts));
@@ -152,7 +184,9 @@ fn given_up(parcel: &Parcel, state: &str, why: &str) -> Body {
 async fn outcome(core: &Core, parcel: &Parcel) -> Outcome {
     let live = core.parts.live();
     let since = parcel.decided_at.unwrap_or(parcel.created_at);
-    if core.parts.clock.now().since(since) > live.delivery.max_age.0 {
+    let age = core.parts.clock.now().since(since);
+    // A question has a time of its own, and what became of it is never too late.
+    if parcel.question.is_none() && age > live.delivery.max_age.0 {
         return Outcome::GivenUp(
             "expired",
             "it became too old to be sent without asking".to_owned(),
@@ -161,11 +195,7 @@ async fn outcome(core: &Core, parcel: &Parcel) -> Outcome {
     let tried = match live.connectors.get(&parcel.to.connector) {
         Some(connector) => {
             fail::point(Point::OutboxTaken);
-            let posts = Kept {
-                core,
-                parcel: parcel.id,
-            };
-            let sent = send(&**connector, parcel, &posts).await;
+            let sent = send::parcel(core, &**connector, parcel).await;
             fail::point(Point::OutboxSent);
             sent
         }
@@ -179,66 +209,11 @@ async fn outcome(core: &Core, parcel: &Parcel) -> Outcome {
     };
     let again = parcel.attempts < live.delivery.max_attempts;
     match tried {
-        Ok(()) => Outcome::Delivered,
+        Ok(Sent::Delivered) => Outcome::Delivered,
+        Ok(Sent::Withdrawn { unsure }) => Outcome::Withdrawn(unsure),
         Err(ConnectorError::Later { reason, after }) if again => Outcome::Retry(reason, after),
         Err(ConnectorError::Unsure { reason }) if again => Outcome::Ambiguous(reason),
         Err(error) => Outcome::GivenUp("dead", error.to_string()),
-    }
-}
-
-/// Sends an answer; one that may have arrived already is first settled as the platform lets us.
-async fn send(
-    connector: &dyn Connector,
-    parcel: &Parcel,
-    posts: &dyn Posts,
-) -> std::result::Result<(), ConnectorError> {
-    let mut what = Outgoing {
-        idempotency_key: parcel.id.to_string(),
-        session: parcel.session,
-        in_reply_to: parcel.in_reply_to.clone(),
-        also_in_reply_to: parcel.also_in_reply_to.clone(),
-        user: parcel.external_user.clone(),
-        text: parcel.text.clone(),
-        files: Vec::new(),
-        notice: parcel.notice,
-        question: None,
-        replaces: None,
-        posted: parcel.posts.clone(),
-        again: false,
-    };
-    if parcel.unsure {
-        match connector.abilities().resend {
-            Resend::WithKey => {}
-            Resend::ReadBack => {
-                if let Some(post) = connector.find(&parcel.to, &what).await? {
-                    posts.add(&post).await?;
-                    what.posted.push(post);
-                }
-            }
-            Resend::Marked => what.again = true,
-        }
-    }
-    connector.send(&parcel.to, &what, posts).await
-}
-
-/// Keeps the posts of a parcel.
-struct Kept<'a> {
-    core: &'a Core,
-    parcel: MessageId,
-}
-
-#[async_trait]
-impl Posts for Kept<'_> {
-    async fn add(&self, post: &str) -> std::result::Result<(), ConnectorError> {
-        let (id, post) = (self.parcel, post.to_owned());
-        let write = self
-            .core
-            .parts
-            .store
-            .write(move |tx| outbox::posted(tx, id, &post));
-        write.await.map_err(|error| ConnectorError::Unsure {
-            reason: format!("what was posted could not be written down: {error}"),
-        })
     }
 }
 

@@ -49,6 +49,9 @@ async fn expire(orchestrator: &Orchestrator) -> Result<Duration> {
         Ok((late, approvals::next_expiry(tx)?))
     });
     let (late, next) = late.await?;
+    if !late.is_empty() {
+        orchestrator.core.posted.notify_one();
+    }
     for question in late {
         tracing::info!(approval_id = %question.id, tool = question.tool, "an approval expired");
         orchestrator.wake(question.session_id).await;

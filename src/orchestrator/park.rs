@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::{
     allowed,
     ask::{self, Known, Weighed},
-    closing, decide, deliver, plan, reopen, resume,
+    closing, decide, deliver, plan, question, reopen, resume,
     turn::Claim,
     work::Work,
 };
@@ -123,6 +123,8 @@ async fn look(work: &Work) -> Result<Option<Questions>> {
     let (turn, steps) = (work.turn.clone(), work.steps.clone());
     let now = work.core.parts.clock.now();
     let notice = notice(work, now);
+    let live = work.core.parts.live();
+    let posts = live.connectors.changes_posts(&work.turn.reply_to.connector);
     let store = &work.core.parts.store;
     let looked = store.keep(move |tx| {
         let questions = questions(tx, &turn)?;
@@ -130,10 +132,10 @@ async fn look(work: &Work) -> Result<Option<Questions>> {
             return Ok(Some(questions));
         }
         parking::park(tx, turn.id, now)?;
-        if let Some(notice) = &notice
-            && !outbox::told(tx, turn.id)?
-        {
-            outbox::insert(tx, notice)?;
+        match &notice {
+            Some(notice) if posts => question::ask(tx, notice, questions.values())?,
+            Some(notice) if !outbox::told(tx, turn.id)? => outbox::insert(tx, notice)?,
+            _ => {}
         }
         fail::point(Point::ParkWritten);
         Ok(None)
@@ -146,8 +148,8 @@ async fn look(work: &Work) -> Result<Option<Questions>> {
     Ok(looked)
 }
 
-/// Tells whoever cannot see the question that the answer waits for it; none for those who can, or who
-/// want answers alone.
+/// Tells whoever cannot see the question that the answer waits for it, or, where questions are posts,
+/// says where to; none for those who see it, or who want answers alone.
 fn notice(work: &Work, now: Timestamp) -> Option<Parcel> {
     let live = work.core.parts.live();
     let connector = live.connectors.get(&work.turn.reply_to.connector)?;
@@ -195,6 +197,7 @@ async fn refuse(
             ask::refuse(tx, &turn, (id, &given), (&told, now))
         })
         .await?;
+    work.core.posted.notify_one();
     let done = Done {
         status: CallStatus::Refused,
         ..Done::text(text)
@@ -266,6 +269,7 @@ async fn anew(work: &mut Work, (id, call): (StepId, &Call), old: &Approval) -> R
             ask::settle(tx, &turn, (id, &given, &weighed), now)
         })
         .await?;
+    work.core.posted.notify_one();
     if runs {
         work.set_status(id, CallStatus::Running);
     }

@@ -43,6 +43,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(7, "0007_allowed"),
     migration!(8, "0008_routing"),
     migration!(9, "0009_platforms"),
+    migration!(10, "0010_drafts"),
 ];
 
 /// The version that this binary writes.

@@ -44,7 +44,7 @@ pub struct Parcel {
     pub notice: bool,
     /// Posts of its parts so far, in order.
     pub posts: Vec<String>,
-    /// The question that it asks, where it is a notice of one.
+    /// The question that it asks, or, where it replaces another one, what became of it.
     pub question: Option<ApprovalId>,
     /// The parcel whose post becomes this one.
     pub replaces: Option<MessageId>,
@@ -151,24 +151,90 @@ pub fn told(c: &Connection, turn: TurnId) -> Result<bool> {
     Ok(c.prepare_cached(sql)?.query_row([turn], |row| row.get(0))?)
 }
 
-/// Takes what is due and marks it as being sent.
-pub fn take_due(tx: &Transaction<'_>, now: Timestamp, limit: u32) -> Result<Vec<Parcel>> {
-    let sql = "UPDATE outbox SET state = 'sending', attempts = attempts + 1
-               WHERE id IN (SELECT id FROM outbox
-                            WHERE state IN ('prepared', 'retry', 'ambiguous') AND next_at <= ?1
-                            ORDER BY next_at, id LIMIT ?2)
-               RETURNING *";
-    let mut query = tx.prepare_cached(sql)?;
-    let rows = query.query_map(params![now, limit], parcel)?;
+/// Whether one waits for its turn: what goes to a chat of these connectors (`?1`, as JSON) goes in
+/// order.
+const FIRST: &str = "state IN ('prepared', 'retry', 'ambiguous')
+    AND NOT (connector IN (SELECT value FROM json_each(?1)) AND EXISTS (
+        SELECT 1 FROM outbox AS earlier
+        WHERE earlier.state IN ('prepared', 'sending', 'ambiguous', 'retry')
+          AND earlier.connector = outbox.connector AND earlier.account = outbox.account
+          AND earlier.chat = outbox.chat AND earlier.id < outbox.id))";
+
+fn in_order(connectors: &[String]) -> String {
+    serde_json::to_string(connectors).unwrap_or_default()
+}
+
+/// Takes what is due and marks it as being sent; of a chat of a connector in `ordered` only the oldest.
+pub fn take_due(
+    tx: &Transaction<'_>,
+    ordered: &[String],
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Parcel>> {
+    let sql = format!(
+        "UPDATE outbox SET state = 'sending', attempts = attempts + 1
+         WHERE id IN (SELECT id FROM outbox WHERE {FIRST} AND next_at <= ?2
+                      ORDER BY next_at, id LIMIT ?3)
+         RETURNING *"
+    );
+    let mut query = tx.prepare_cached(&sql)?;
+    let rows = query.query_map(params![in_order(ordered), now, limit], parcel)?;
     let mut due: Vec<Parcel> = rows.collect::<rusqlite::Result<_>>()?;
     due.sort_by_key(|p| p.id);
     Ok(due)
 }
 
 /// When the next delivery is due.
-pub fn next_due(c: &Connection) -> Result<Option<Timestamp>> {
-    let sql = "SELECT min(next_at) FROM outbox WHERE state IN ('prepared', 'retry', 'ambiguous')";
-    Ok(c.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+pub fn next_due(c: &Connection, ordered: &[String]) -> Result<Option<Timestamp>> {
+    let sql = format!("SELECT min(next_at) FROM outbox WHERE {FIRST}");
+    let mut query = c.prepare_cached(&sql)?;
+    Ok(query.query_row([in_order(ordered)], |row| row.get(0))?)
+}
+
+/// The newest parcel about a question.
+pub fn about(c: &Connection, question: ApprovalId) -> Result<Option<Parcel>> {
+    let sql = "SELECT * FROM outbox WHERE approval_id = ?1 ORDER BY id DESC LIMIT 1";
+    let mut query = c.prepare_cached(sql)?;
+    Ok(query.query_row([question], parcel).optional()?)
+}
+
+/// Where a parcel stands that another one replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// In this post.
+    Post(String),
+    /// Nowhere.
+    Nowhere,
+    /// It may have arrived, and nothing tells where.
+    Unknown,
+}
+
+/// Where a parcel stands: in its own post, or in that of the one that it replaced.
+pub fn standing(c: &Connection, id: MessageId) -> Result<Standing> {
+    let mut next = Some(id);
+    // It may have been replaced several times; a chain has an end because ids are made one by one.
+    while let Some(id) = next {
+        let Some(found) = get(c, id)? else {
+            break;
+        };
+        if let Some(post) = found.posts.last() {
+            return Ok(Standing::Post(post.clone()));
+        }
+        if found.replaces.is_none() && found.unsure {
+            return Ok(Standing::Unknown);
+        }
+        next = found.replaces.filter(|earlier| *earlier < id);
+    }
+    Ok(Standing::Nowhere)
+}
+
+/// It does not go out: what it says does not hold any more. `unsure` if it may have arrived before.
+pub fn withdraw(tx: &Transaction<'_>, id: MessageId, unsure: bool, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE outbox SET state = 'dead', unsure = ?2, decided_at = ?3, finished_at = ?3,
+                                 last_error = 'what it says did not hold any more'
+               WHERE id = ?1";
+    tx.prepare_cached(sql)?.execute(params![id, unsure, now])?;
+    Ok(())
 }
 
 /// It arrived.

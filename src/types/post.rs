@@ -1,6 +1,11 @@
 //! What goes out through a connector, in the words of Nexflow. All text is Markdown.
 
+use std::borrow::Cow;
+
 use super::{ApprovalId, Attachment, SessionId};
+
+/// Added to what may be there already, where nothing can tell.
+const AGAIN: &str = "\n\n*(sent again after a restart: you may have this already)*";
 
 /// What a connector is asked to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +33,19 @@ pub struct Outgoing {
     pub replaces: Option<String>,
     /// Posts of its parts that earlier tries made, in order: only the rest is sent.
     pub posted: Vec<String>,
-    /// The part after [`Self::posted`] may be there already and nothing can tell: it says so.
+    /// The part after [`Self::posted`] may be there already and nothing can tell: [`Self::said`] says so.
     pub again: bool,
+}
+
+impl Outgoing {
+    /// What is posted: the text, with a word about it where it may be there already.
+    pub fn said(&self) -> Cow<'_, str> {
+        if self.again {
+            Cow::Owned(format!("{}{AGAIN}", self.text))
+        } else {
+            Cow::Borrowed(&self.text)
+        }
+    }
 }
 
 /// A question that a person decides.

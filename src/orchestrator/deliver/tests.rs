@@ -2,10 +2,10 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 
-use super::*;
+use super::{send::send, *};
 use crate::{
-    connectors::{Abilities, Inbox},
-    types::{Address, SessionId},
+    connectors::{Abilities, Connector, Inbox, Posts, Resend},
+    types::{Address, MessageId, Outgoing, SessionId},
 };
 
 /// A platform that keeps what it is sent.
@@ -83,7 +83,8 @@ async fn sent(resend: Resend, found: Option<&str>, unsure: bool) -> (Vec<String>
         sent: Mutex::default(),
     };
     let (parcel, seen) = (parcel(unsure), Seen::default());
-    send(&platform, &parcel, &seen).await.unwrap();
+    let what = send::outgoing(&parcel);
+    send(&platform, &parcel, what, &seen).await.unwrap();
     let sent = platform.sent.into_inner().unwrap();
     assert_eq!(sent[0].idempotency_key, parcel.id.to_string());
     (seen.0.into_inner().unwrap(), sent[0].again)

@@ -150,7 +150,9 @@ async fn each_boundary_can_be_the_last() {
     let _decider = world.decide();
     let began = Instant::now();
     let mut n = 0;
-    for point in Point::ALL {
+    // A webhook has no posts.
+    let points = Point::ALL.iter().filter(|point| !point.is_of_posts());
+    for point in points.clone() {
         for pause in [false, true] {
             n += 1;
             through(&mut world, (*point, n), pause).await;
@@ -160,7 +162,7 @@ async fn each_boundary_can_be_the_last() {
     let counts = world.settle().await;
     eprintln!(
         "{} boundaries, each as the last and as a pause, in {:.1?}: {counts}",
-        Point::ALL.len(),
+        points.count(),
         began.elapsed()
     );
     counts.must_be_right();
