@@ -234,7 +234,7 @@ impl Connector for Discord {
         Abilities {
             reads_session: false,
             resend: Resend::ReadBack,
-            drafts: self.drafts.then_some(DRAFTS),
+            drafts: Some(DRAFTS),
         }
     }
 
@@ -247,6 +247,11 @@ impl Connector for Discord {
     }
 
     async fn draft(&self, to: &Address, draft: &Draft) -> Result<String, ConnectorError> {
+        if !self.drafts {
+            // Posts change all the same: those of questions.
+            let off = "channels.discord.drafts is false";
+            return Err(ConnectorError::Refused(off.to_owned()));
+        }
         post::draft(&self.rest, to, draft).await
     }
 

@@ -99,16 +99,16 @@ fn plain(text: &str, name: &dyn Fn(&str) -> Option<String>) -> String {
         out.push_str(before);
         let mark = after.split_once('>').filter(|(mark, _)| mark.len() <= 64);
         if let Some((word, more)) = mark.and_then(|(mark, more)| Some((name(mark)?, more))) {
-                out.push_str(&word);
-                let gap = word.is_empty() && (out.is_empty() || out.ends_with(' '));
-                rest = if gap {
-                    more.trim_start_matches(' ')
-                } else {
-                    more
-                };
+            out.push_str(&word);
+            let gap = word.is_empty() && (out.is_empty() || out.ends_with(' '));
+            rest = if gap {
+                more.trim_start_matches(' ')
+            } else {
+                more
+            };
         } else {
-                out.push('<');
-                rest = after;
+            out.push('<');
+            rest = after;
         }
     }
     out.push_str(rest);

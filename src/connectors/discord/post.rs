@@ -3,7 +3,8 @@
 //! A part is never doubled, by two means. Each carries a `nonce` made of the answer's key and its number,
 //! and Discord gives the message that it made before instead of making another, for some minutes. After
 //! that the channel's history is read: a message of ours, after the question, with the text of that part
-//! and not yet counted as another part.
+//! and not yet counted as another part. A draft, whose text nobody knows any more, is known by its flag:
+//! drafts alone show no previews of links, and lose the flag when they become an answer.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Method;
@@ -33,6 +34,8 @@ const COLOURS: (u32, u32) = (0x00f0_b232, 0x0058_65f2);
 const LOOKED_THROUGH: usize = 100;
 /// By how much the clocks of Discord and of this machine may differ, in milliseconds.
 const CLOCKS: u64 = 2 * 60 * 1000;
+/// The flag of a message that shows no previews of links.
+const NO_PREVIEWS: u64 = 1 << 2;
 /// The first moment of Discord's ids, in milliseconds since 1970.
 const EPOCH: u64 = 1_420_070_400_000;
 
@@ -44,6 +47,8 @@ struct Part<'a> {
     boxed: bool,
     question: Option<&'a Question>,
     files: Vec<Attachment>,
+    /// A running turn.
+    draft: bool,
 }
 
 /// What Discord answers to a post.
@@ -133,6 +138,7 @@ fn body(part: &Part<'_>) -> Value {
         "embeds": embeds,
         "components": part.question.map(buttons).unwrap_or_default(),
         "allowed_mentions": { "parse": [] },
+        "flags": if part.draft { NO_PREVIEWS } else { 0 },
     });
     if !part.files.is_empty() {
         let files = part.files.iter().enumerate();
@@ -313,6 +319,13 @@ pub(super) async fn find(
 
 /// Whether a message says what a part says, to the same question.
 fn shows(message: &Message, part: &Part<'_>, (what, number): (&Outgoing, usize)) -> bool {
+    let referred = message.reference.as_ref().and_then(|r| r.message_id);
+    let asked = what.in_reply_to.as_ref().filter(|_| number == 0);
+    let asked = asked.and_then(|id| id.parse().ok());
+    if message.flags & NO_PREVIEWS != 0 {
+        let young = made_at(&what.idempotency_key).is_some_and(|made| message.id >= made);
+        return number == 0 && asked.is_some() && referred == asked && young;
+    }
     let described = message
         .embeds
         .iter()
@@ -324,15 +337,6 @@ fn shows(message: &Message, part: &Part<'_>, (what, number): (&Outgoing, usize))
         content
     };
     let files = message.attachments.len() == part.files.len();
-    let referred = message
-        .reference
-        .as_ref()
-        .and_then(|r| r.message_id);
-    let asked = what
-        .in_reply_to
-        .as_ref()
-        .filter(|_| number == 0)
-        .and_then(|id| id.parse().ok());
     let same = referred.is_none() || referred == asked;
     said.trim() == part.text.trim() && files && same
 }
@@ -354,6 +358,7 @@ pub(super) async fn draft(
     let text = render::draft(&draft.text, &draft.status);
     let part = Part {
         text,
+        draft: true,
         ..Part::default()
     };
     if let Some(post) = &draft.post {

@@ -355,9 +355,8 @@ fn said(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Said {
                 .or_else(|| text("retry-after").and_then(seconds))
                 .or(Some(Duration::from_secs(1)));
             let scope = text("x-ratelimit-scope");
-            said.global = answer.global
-                || text("x-ratelimit-global").is_some()
-                || scope == Some("global");
+            said.global =
+                answer.global || text("x-ratelimit-global").is_some() || scope == Some("global");
             said.refused = scope != Some("shared");
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => said.refused = true,

@@ -229,15 +229,13 @@ pub(super) struct Message {
     pub(super) webhook_id: Option<Id>,
     #[serde(default, rename = "type")]
     pub(super) kind: u64,
+    #[serde(default, deserialize_with = "bits")]
+    pub(super) flags: u64,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) nonce: Option<String>,
     #[serde(default, rename = "message_reference", deserialize_with = "lenient")]
     pub(super) reference: Option<Reference>,
-    #[serde(
-        default,
-        rename = "referenced_message",
-        deserialize_with = "lenient"
-    )]
+    #[serde(default, rename = "referenced_message", deserialize_with = "lenient")]
     pub(super) replied: Option<Box<Self>>,
     #[serde(default, rename = "message_snapshots", deserialize_with = "each")]
     pub(super) snapshots: Vec<Snapshot>,

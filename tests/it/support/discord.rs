@@ -212,7 +212,11 @@ impl Discord {
 
     pub fn delete(&self, channel: &str, id: &str) {
         let mut world = self.world();
-        world.messages.get_mut(channel).unwrap().retain(|m| m["id"] != id);
+        world
+            .messages
+            .get_mut(channel)
+            .unwrap()
+            .retain(|m| m["id"] != id);
         let mut event = json!({ "id": id, "channel_id": channel });
         if let Some(guild) = guild_of(channel) {
             event["guild_id"] = guild.into();
@@ -252,7 +256,9 @@ impl Discord {
             }
             None => event["user"] = person(user),
         }
-        world.given.insert(token.clone(), (Instant::now(), Given::default()));
+        world
+            .given
+            .insert(token.clone(), (Instant::now(), Given::default()));
         world.tell("INTERACTION_CREATE", &event);
         token
     }
@@ -277,8 +283,17 @@ impl Discord {
             if posts.len() >= count {
                 return posts;
             }
-            let seen = || self.seen().iter().map(|s| format!("{} {} {}", s.method, s.path, s.status)).collect::<Vec<_>>();
-            assert!(began.elapsed() < PATIENCE, "{count} posts never came: {posts:?} {:#?}", seen());
+            let seen = || {
+                self.seen()
+                    .iter()
+                    .map(|s| format!("{} {} {}", s.method, s.path, s.status))
+                    .collect::<Vec<_>>()
+            };
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{count} posts never came: {posts:?} {:#?}",
+                seen()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -301,9 +316,18 @@ impl Discord {
         self.world().too_fast
     }
 
+    /// Whether it lets its bot in.
+    pub fn is_well(&self) -> bool {
+        let world = self.world();
+        world.mood.up && world.mood.content && world.mood.token == TOKEN
+    }
+
     /// Whether somebody listens.
     pub fn is_heard(&self) -> bool {
-        self.world().sessions.values().any(|s| s.live.as_ref().is_some_and(|l| !l.is_closed()))
+        self.world()
+            .sessions
+            .values()
+            .any(|s| s.live.as_ref().is_some_and(|l| !l.is_closed()))
     }
 
     fn order(&self, order: impl Fn() -> Order) {
@@ -388,15 +412,23 @@ impl World {
     /// A new id: the time, and a count.
     #[expect(clippy::disallowed_methods, reason = "ids of Discord are times")]
     fn id(&mut self) -> String {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap();
         let id = u64::try_from(now.as_millis() - EPOCH).unwrap() << 22;
         self.last = id.max(self.last + 1);
         self.last.to_string()
     }
 
     fn message(&mut self, channel: &str, user: &str, text: &str) -> Value {
-        let ids: HashSet<&str> = text.split("<@").skip(1).filter_map(|m| m.split('>').next()).collect();
-        let people = ids.iter().filter(|id| id.bytes().all(|b| b.is_ascii_digit()));
+        let ids: HashSet<&str> = text
+            .split("<@")
+            .skip(1)
+            .filter_map(|m| m.split('>').next())
+            .collect();
+        let people = ids
+            .iter()
+            .filter(|id| id.bytes().all(|b| b.is_ascii_digit()));
         json!({
             "id": self.id(), "channel_id": channel, "author": person(user), "content": text, "type": 0,
             "timestamp": chrono_now(), "edited_timestamp": null, "tts": false, "mention_everyone": false,
@@ -407,7 +439,10 @@ impl World {
 
     fn keep(&mut self, message: &Value) {
         let channel = string(message, "channel_id");
-        self.messages.entry(channel).or_default().push(message.clone());
+        self.messages
+            .entry(channel)
+            .or_default()
+            .push(message.clone());
     }
 
     fn member(&self, user: &str) -> Value {
@@ -486,7 +521,9 @@ impl Session {
 
 /// The server that a channel is in; none for a direct conversation.
 fn guild_of(channel: &str) -> Option<&'static str> {
-    [GENERAL, GARDEN, THREAD].contains(&channel).then_some(GUILD)
+    [GENERAL, GARDEN, THREAD]
+        .contains(&channel)
+        .then_some(GUILD)
 }
 
 fn channel_object(id: &str) -> Value {
@@ -503,8 +540,15 @@ fn channel_object(id: &str) -> Value {
             "permission_overwrites": [], "last_message_id": null,
         }),
         _ => {
-            let user = [(OWNER_DM, OWNER), (FRIEND_DM, FRIEND), (STRANGER_DM, STRANGER)];
-            let user = user.iter().find(|(dm, _)| *dm == id).map_or(OWNER, |(_, user)| user);
+            let user = [
+                (OWNER_DM, OWNER),
+                (FRIEND_DM, FRIEND),
+                (STRANGER_DM, STRANGER),
+            ];
+            let user = user
+                .iter()
+                .find(|(dm, _)| *dm == id)
+                .map_or(OWNER, |(_, user)| user);
             json!({ "id": id, "type": 1, "last_message_id": null, "recipients": [person(user)], "flags": 0 })
         }
     }

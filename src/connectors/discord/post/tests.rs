@@ -116,6 +116,33 @@ fn a_part_is_recognised_by_its_words_and_its_question() {
 }
 
 #[test]
+fn a_draft_is_known_by_its_flag_whatever_it_says() {
+    let what = outgoing("The whole answer.");
+    let part = &parts(&what)[0];
+    let asked = what.in_reply_to.as_deref();
+    let id = (made_at(&what.idempotency_key).unwrap() + 1).to_string();
+    let message = |id: &str, asked: Option<&str>, flags: u64| -> Message {
+        let message = json!({ "id": id, "channel_id": "5", "content": "The who", "flags": flags, "message_reference": { "message_id": asked } });
+        serde_json::from_value(message).unwrap()
+    };
+    assert!(shows(&message(&id, asked, NO_PREVIEWS), part, (&what, 0)));
+    assert!(!shows(&message(&id, asked, 0), part, (&what, 0)));
+    assert!(!shows(
+        &message(&id, Some("5"), NO_PREVIEWS),
+        part,
+        (&what, 0)
+    ));
+    assert!(
+        !shows(
+            &message("1300000000000000009", asked, NO_PREVIEWS),
+            part,
+            (&what, 0)
+        ),
+        "of an earlier turn"
+    );
+}
+
+#[test]
 fn the_time_of_a_key_bounds_where_is_looked() {
     let id = made_at(&MessageId::new().to_string()).unwrap();
     let millis = (id >> 22) + EPOCH;

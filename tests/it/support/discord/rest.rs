@@ -34,7 +34,10 @@ pub(super) async fn answer(
     }
     if let Some(name) = uri.path().strip_prefix("/files/") {
         let file = world.files.get(name).cloned();
-        return file.map_or_else(|| StatusCode::NOT_FOUND.into_response(), IntoResponse::into_response);
+        return file.map_or_else(
+            || StatusCode::NOT_FOUND.into_response(),
+            IntoResponse::into_response,
+        );
     }
     let Some(path) = uri.path().strip_prefix("/api/v10/") else {
         return StatusCode::NOT_FOUND.into_response();
@@ -58,10 +61,16 @@ pub(super) async fn answer(
         status: said.0,
     });
     let status = StatusCode::from_u16(said.0).unwrap();
-    let text = if said.0 == 204 { String::new() } else { said.1.to_string() };
+    let text = if said.0 == 204 {
+        String::new()
+    } else {
+        said.1.to_string()
+    };
     let mut answer = (status, [("content-type", "application/json")], text).into_response();
     for (name, value) in limits {
-        answer.headers_mut().insert(name, HeaderValue::from_str(&value).unwrap());
+        answer
+            .headers_mut()
+            .insert(name, HeaderValue::from_str(&value).unwrap());
     }
     answer
 }
@@ -81,7 +90,10 @@ fn read(headers: &HeaderMap, body: &[u8]) -> (Option<Value>, Vec<(String, Vec<u8
     if body.is_empty() {
         return (Some(Value::Null), Vec::new());
     }
-    let kind = headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let kind = headers
+        .get("content-type")
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     if kind == "application/json" {
         return (serde_json::from_slice(body).ok(), Vec::new());
     }
@@ -121,10 +133,22 @@ impl World {
             let (_, wait, global) = self.mood.storm;
             let body = json!({ "message": "You are being rate limited.", "retry_after": wait, "global": global });
             let scope = if global { "global" } else { "user" };
-            return ((429, body), vec![("x-ratelimit-scope", scope.to_owned()), ("retry-after", wait.ceil().to_string())]);
+            return (
+                (429, body),
+                vec![
+                    ("x-ratelimit-scope", scope.to_owned()),
+                    ("retry-after", wait.ceil().to_string()),
+                ],
+            );
         }
         let (most, length) = self.mood.window;
-        let major = request.parts.iter().take(3).copied().collect::<Vec<_>>().join("/");
+        let major = request
+            .parts
+            .iter()
+            .take(3)
+            .copied()
+            .collect::<Vec<_>>()
+            .join("/");
         let bucket = format!("{} {major}", request.method);
         let now = Instant::now();
         let (began, used) = self.windows.entry(bucket.clone()).or_insert((now, 0));
@@ -135,8 +159,14 @@ impl World {
         let (left, used) = (length.saturating_sub(now.duration_since(*began)), *used);
         let mut limits = vec![
             ("x-ratelimit-limit", most.to_string()),
-            ("x-ratelimit-remaining", most.saturating_sub(used).to_string()),
-            ("x-ratelimit-reset-after", format!("{:.3}", left.as_secs_f64())),
+            (
+                "x-ratelimit-remaining",
+                most.saturating_sub(used).to_string(),
+            ),
+            (
+                "x-ratelimit-reset-after",
+                format!("{:.3}", left.as_secs_f64()),
+            ),
             ("x-ratelimit-bucket", format!("{:x}", bucket.len())),
         ];
         if used > most {
@@ -149,30 +179,49 @@ impl World {
     }
 
     fn routed(&mut self, request: &mut Request<'_>) -> Said {
-        let header = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let header = |name: &str| {
+            request
+                .headers
+                .get(name)
+                .and_then(|v| v.to_str().ok())
+                .unwrap_or_default()
+        };
         if !header("user-agent").starts_with("DiscordBot (") {
             return error(403, 40333, "internal network error");
         }
         let Some(payload) = request.payload.clone() else {
-            return error(400, 50035, "Expected \"Content-Type\" header to be one of {'application/json'}.");
+            return error(
+                400,
+                50035,
+                "Expected \"Content-Type\" header to be one of {'application/json'}.",
+            );
         };
         let own = matches!(request.parts, ["interactions" | "webhooks" | "gateway", ..]);
         if !own && header("authorization") != format!("Bot {}", self.mood.token) {
             return error(401, 0, "401: Unauthorized");
         }
         match (request.method, request.parts) {
-            ("GET", ["gateway"]) => (200, json!({ "url": format!("{}/gateway", self.url.replacen("http", "ws", 1)) })),
-            ("GET", ["gateway", "bot"]) => (200, json!({
-                "url": format!("{}/gateway", self.url.replacen("http", "ws", 1)), "shards": 1,
-                "session_start_limit": { "total": 1000, "remaining": 999, "reset_after": 1, "max_concurrency": 1 },
-            })),
+            ("GET", ["gateway"]) => (
+                200,
+                json!({ "url": format!("{}/gateway", self.url.replacen("http", "ws", 1)) }),
+            ),
+            ("GET", ["gateway", "bot"]) => (
+                200,
+                json!({
+                    "url": format!("{}/gateway", self.url.replacen("http", "ws", 1)), "shards": 1,
+                    "session_start_limit": { "total": 1000, "remaining": 999, "reset_after": 1, "max_concurrency": 1 },
+                }),
+            ),
             ("GET", ["users", "@me"]) => (200, person(ME)),
             ("GET", ["applications", "@me"] | ["oauth2", "applications", "@me"]) => {
                 let flags = if self.mood.content { 1 << 19 } else { 0 };
-                (200, json!({
-                    "id": APPLICATION, "name": "Nexflow", "flags": flags, "icon": null, "description": "", "bot_public": true,
-                    "bot_require_code_grant": false, "verify_key": "00", "owner": person(super::OWNER), "summary": "",
-                }))
+                (
+                    200,
+                    json!({
+                        "id": APPLICATION, "name": "Nexflow", "flags": flags, "icon": null, "description": "", "bot_public": true,
+                        "bot_require_code_grant": false, "verify_key": "00", "owner": person(super::OWNER), "summary": "",
+                    }),
+                )
             }
             ("GET", ["applications", APPLICATION, "commands"]) => (200, self.commands.clone()),
             ("PUT", ["applications", APPLICATION, "commands"]) => self.set_commands(payload),
@@ -191,16 +240,27 @@ impl World {
             ("PATCH", ["channels", channel, "messages", id]) => self.patch(channel, id, &payload),
             ("POST", ["channels", _, "typing"]) => (204, Value::Null),
             ("POST", ["interactions", _, token, "callback"]) => self.acknowledge(token, &payload),
-            ("PATCH", ["webhooks", APPLICATION, token, "messages", "@original"]) => self.tell_giver(token, &payload),
-            (method, parts) => error(404, 0, &format!("404: Not Found: {method} {}", parts.join("/"))),
+            ("PATCH", ["webhooks", APPLICATION, token, "messages", "@original"]) => {
+                self.tell_giver(token, &payload)
+            }
+            (method, parts) => error(
+                404,
+                0,
+                &format!("404: Not Found: {method} {}", parts.join("/")),
+            ),
         }
     }
 
     fn set_commands(&mut self, given: Value) -> Said {
         for command in given.as_array().unwrap() {
             let name = command["name"].as_str().unwrap();
-            let good = !name.is_empty() && name.len() <= 32 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b == b'_');
-            let described = |v: &Value| (1..=100).contains(&v["description"].as_str().unwrap().chars().count());
+            let good = !name.is_empty()
+                && name.len() <= 32
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'-' || b == b'_');
+            let described =
+                |v: &Value| (1..=100).contains(&v["description"].as_str().unwrap().chars().count());
             let options = command["options"].as_array().into_iter().flatten();
             if !good || !described(command) || !options.clone().all(described) {
                 return error(400, 50035, "Invalid Form Body");
@@ -223,7 +283,11 @@ impl World {
         if !self.may(channel, 1 << 16) {
             return (200, json!([]));
         }
-        let of = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.parse::<u64>().ok());
+        let of = |key: &str| {
+            query
+                .split('&')
+                .find_map(|pair| pair.strip_prefix(key)?.parse::<u64>().ok())
+        };
         let limit = of("limit=").unwrap_or(50);
         if !(1..=100).contains(&limit) {
             return error(400, 50035, "Invalid Form Body");
@@ -232,7 +296,11 @@ impl World {
         let id = |m: &Value| m["id"].as_str().unwrap().parse::<u64>().unwrap();
         let all = self.messages.get(channel).cloned().unwrap_or_default();
         let mut page: Vec<Value> = match of("after=") {
-            Some(after) => all.into_iter().filter(|m| id(m) > after).take(limit).collect(),
+            Some(after) => all
+                .into_iter()
+                .filter(|m| id(m) > after)
+                .take(limit)
+                .collect(),
             None => {
                 let skip = all.len().saturating_sub(limit);
                 all.into_iter().skip(skip).collect()
@@ -249,10 +317,16 @@ impl World {
         }
         let nonce = payload["nonce"].as_str().unwrap_or_default();
         if nonce.len() > 25 {
-            return error(400, 50035, "Invalid Form Body: nonce: Must be 25 or fewer in length.");
+            return error(
+                400,
+                50035,
+                "Invalid Form Body: nonce: Must be 25 or fewer in length.",
+            );
         }
         let key = format!("{channel}/{nonce}");
-        if payload["enforce_nonce"] == true && let Some(made) = self.nonces.get(&key).cloned() {
+        if payload["enforce_nonce"] == true
+            && let Some(made) = self.nonces.get(&key).cloned()
+        {
             let all = self.messages.get(channel).into_iter().flatten();
             let mut all = all.filter(|m| m["id"] == made);
             if let Some(made) = all.next() {
@@ -263,14 +337,24 @@ impl World {
         let known = self.messages.get(channel).into_iter().flatten();
         let known = known.clone().any(|m| m["id"] == reference["message_id"]);
         if !reference.is_null() && !known && reference["fail_if_not_exists"] != false {
-            return error(400, 50035, "Invalid Form Body: message_reference: Unknown message");
+            return error(
+                400,
+                50035,
+                "Invalid Form Body: message_reference: Unknown message",
+            );
         }
-        let mut message = self.message(channel, ME, payload["content"].as_str().unwrap_or_default().trim());
+        let mut message = self.message(
+            channel,
+            ME,
+            payload["content"].as_str().unwrap_or_default().trim(),
+        );
         message["embeds"] = payload["embeds"].clone();
         message["components"] = payload["components"].clone();
+        message["flags"] = (payload["flags"].as_u64().unwrap_or_default() & 4).into();
         if known {
             message["type"] = 19.into();
-            message["message_reference"] = json!({ "message_id": reference["message_id"], "channel_id": channel });
+            message["message_reference"] =
+                json!({ "message_id": reference["message_id"], "channel_id": channel });
         }
         let files = request.files.iter().enumerate();
         let files: Vec<Value> = files
@@ -295,16 +379,33 @@ impl World {
     fn refused(&self, channel: &str, payload: &Value, files: &[(String, Vec<u8>)]) -> Option<Said> {
         let content = payload["content"].as_str().unwrap_or_default();
         let embeds = payload["embeds"].as_array().map_or(&[][..], Vec::as_slice);
-        let described = embeds.iter().map(|e| e["description"].as_str().unwrap_or_default().chars().count());
+        let described = embeds.iter().map(|e| {
+            e["description"]
+                .as_str()
+                .unwrap_or_default()
+                .chars()
+                .count()
+        });
         if !self.may(channel, 1 << 10) {
             return Some(error(403, 50001, "Missing Access"));
         }
-        let rights = [(1 << 11, true), (1 << 14, !embeds.is_empty()), (1 << 15, !files.is_empty())];
-        if rights.iter().any(|(right, needed)| *needed && !self.may(channel, *right)) {
+        let rights = [
+            (1 << 11, true),
+            (1 << 14, !embeds.is_empty()),
+            (1 << 15, !files.is_empty()),
+        ];
+        if rights
+            .iter()
+            .any(|(right, needed)| *needed && !self.may(channel, *right))
+        {
             return Some(error(403, 50013, "Missing Permissions"));
         }
         if content.chars().count() > 2000 || described.clone().any(|n| n > 4096) {
-            return Some(error(400, 50035, "Invalid Form Body: content: Must be 2000 or fewer in length."));
+            return Some(error(
+                400,
+                50035,
+                "Invalid Form Body: content: Must be 2000 or fewer in length.",
+            ));
         }
         if content.trim().is_empty() && embeds.is_empty() && files.is_empty() {
             return Some(error(400, 50006, "Cannot send an empty message"));
@@ -312,14 +413,25 @@ impl World {
         if files.len() > 10 || files.iter().any(|(_, data)| data.len() > 10 << 20) {
             return Some(error(413, 40005, "Request entity too large"));
         }
-        let rows = payload["components"].as_array().map_or(&[][..], Vec::as_slice);
-        for button in rows.iter().flat_map(|row| row["components"].as_array().unwrap()) {
-            let (id, label) = (button["custom_id"].as_str().unwrap(), button["label"].as_str().unwrap());
+        let rows = payload["components"]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice);
+        for button in rows
+            .iter()
+            .flat_map(|row| row["components"].as_array().unwrap())
+        {
+            let (id, label) = (
+                button["custom_id"].as_str().unwrap(),
+                button["label"].as_str().unwrap(),
+            );
             if !(1..=100).contains(&id.len()) || !(1..=80).contains(&label.chars().count()) {
                 return Some(error(400, 50035, "Invalid Form Body: components"));
             }
         }
-        let rows_good = rows.len() <= 5 && rows.iter().all(|r| (1..=5).contains(&r["components"].as_array().unwrap().len()));
+        let rows_good = rows.len() <= 5
+            && rows
+                .iter()
+                .all(|r| (1..=5).contains(&r["components"].as_array().unwrap().len()));
         (!rows_good).then(|| error(400, 50035, "Invalid Form Body: components"))
     }
 
@@ -335,7 +447,7 @@ impl World {
         if message["author"]["id"] != ME {
             return error(403, 50005, "Cannot edit a message authored by another user");
         }
-        for key in ["content", "embeds", "components"] {
+        for key in ["content", "embeds", "components", "flags"] {
             if !payload[key].is_null() {
                 message[key] = payload[key].clone();
             }

@@ -13,7 +13,7 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{APPLICATION, GUILD, MESSAGE_CONTENT, ME, Order, Session, Shared, person};
+use super::{APPLICATION, GUILD, ME, MESSAGE_CONTENT, Order, Session, Shared, person};
 
 pub(super) async fn open(
     State(world): State<Shared>,
@@ -28,7 +28,11 @@ pub(super) async fn open(
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     upgrade.on_upgrade(move |socket| async move {
-        let mut connection = Connection { world, socket, session: None };
+        let mut connection = Connection {
+            world,
+            socket,
+            session: None,
+        };
         connection.run().await;
     })
 }
@@ -42,7 +46,8 @@ struct Connection {
 impl Connection {
     async fn run(&mut self) {
         let beat = self.world.lock().unwrap().mood.heartbeat_ms;
-        self.send(json!({ "op": 10, "d": { "heartbeat_interval": beat, "_trace": [] } })).await;
+        self.send(json!({ "op": 10, "d": { "heartbeat_interval": beat, "_trace": [] } }))
+            .await;
         let (orders, mut ordered) = mpsc::unbounded_channel();
         // Discord closes a connection that does not beat.
         let silence = Duration::from_millis(beat * 3);
@@ -83,7 +88,10 @@ impl Connection {
     }
 
     async fn close(&mut self, code: u16) {
-        let frame = CloseFrame { code, reason: format!("the fake says {code}").into() };
+        let frame = CloseFrame {
+            code,
+            reason: format!("the fake says {code}").into(),
+        };
         drop(self.socket.send(Message::Close(Some(frame))).await);
     }
 
@@ -115,7 +123,11 @@ impl Connection {
             let session = self.session.as_ref().and_then(|id| world.sessions.get(id));
             (world.mood.acks, session.map(|session| session.seq))
         };
-        if seq.as_u64().zip(sent).is_some_and(|(told, sent)| told > sent) {
+        if seq
+            .as_u64()
+            .zip(sent)
+            .is_some_and(|(told, sent)| told > sent)
+        {
             return self.refuse(4007).await;
         }
         if acks {
@@ -133,7 +145,10 @@ impl Connection {
         if !self.token_is_right(data) {
             return self.refuse(4004).await;
         }
-        let Some(intents) = data["intents"].as_u64().filter(|_| data["properties"].is_object()) else {
+        let Some(intents) = data["intents"]
+            .as_u64()
+            .filter(|_| data["properties"].is_object())
+        else {
             return self.refuse(4002).await;
         };
         if intents >> 26 != 0 {
@@ -156,10 +171,17 @@ impl Connection {
             });
             (id, ready, world.guild())
         };
-        let mut session = Session { live: Some(orders.clone()), ..Session::default() };
+        let mut session = Session {
+            live: Some(orders.clone()),
+            ..Session::default()
+        };
         session.tell("READY", &ready, true);
         session.tell("GUILD_CREATE", &guild, true);
-        self.world.lock().unwrap().sessions.insert(id.clone(), session);
+        self.world
+            .lock()
+            .unwrap()
+            .sessions
+            .insert(id.clone(), session);
         self.session = Some(id);
         true
     }
@@ -172,7 +194,10 @@ impl Connection {
         let after = data["seq"].as_u64().unwrap_or_default();
         let known = {
             let mut world = self.world.lock().unwrap();
-            let known = world.sessions.get_mut(&id).filter(|session| after <= session.seq);
+            let known = world
+                .sessions
+                .get_mut(&id)
+                .filter(|session| after <= session.seq);
             let resumed = known.map(|session| {
                 let missed = session.events.iter().filter(|(seq, _)| *seq > after);
                 for (_, event) in missed {
