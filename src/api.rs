@@ -15,6 +15,7 @@ mod memory;
 mod metrics;
 mod models;
 mod outbox;
+mod people;
 mod providers;
 mod schedules;
 mod sessions;
@@ -139,6 +140,7 @@ pub fn router(shared: Arc<Shared>, door: Door) -> Router {
         .merge(open_routes())
         .merge(routes())
         .merge(model_routes())
+        .merge(people_routes())
         .fallback(assets::page)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(DefaultBodyLimit::max(limit))
@@ -233,6 +235,20 @@ fn model_routes() -> Router<App> {
         .route(
             "/api/v1/users/me/preferences",
             get(providers::preferences).patch(providers::prefer),
+        )
+}
+
+/// The same, about people.
+fn people_routes() -> Router<App> {
+    Router::new()
+        .route("/api/v1/users", get(people::list))
+        .route(
+            "/api/v1/users/{id}",
+            delete(people::remove).patch(people::change),
+        )
+        .route(
+            "/api/v1/pairings",
+            get(people::waiting).post(people::decide),
         )
 }
 

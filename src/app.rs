@@ -310,3 +310,6 @@ fn url(config: &Config, listening: Option<std::net::SocketAddr>) -> String {
     };
     format!("http://{host}:{}", address.port())
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,7 @@ mod token;
 mod trace;
 mod trouble;
 mod usage;
+mod user;
 
 use std::process::ExitCode;
 
@@ -115,6 +116,16 @@ async fn speak(setup: &Setup, command: Command) -> Result<()> {
     }
 }
 
+/// Commands about who comes in, and what they did.
+async fn admit(setup: &Setup, command: Command) -> Result<()> {
+    match command {
+        Command::User(command) => user::run(setup, command).await,
+        Command::Token(command) => token::run(setup, command).await,
+        Command::Audit(command) => audit::run(setup, command).await,
+        _ => run::run(setup).await,
+    }
+}
+
 /// Commands about one kind of thing.
 async fn manage(setup: &Setup, command: Command) -> Result<()> {
     match command {
@@ -127,9 +138,7 @@ async fn manage(setup: &Setup, command: Command) -> Result<()> {
         Command::Provider(command) => provider::run(setup, command).await,
         Command::Resume => outbox::resume(setup).await,
         Command::Models(command) => models::run(setup, command).await,
-        Command::Token(command) => token::run(setup, command).await,
-        Command::Audit(command) => audit::run(setup, command).await,
         Command::Usage(args) => usage::run(setup, args).await,
-        _ => run::run(setup).await,
+        command => admit(setup, command).await,
     }
 }

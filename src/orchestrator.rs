@@ -2,6 +2,7 @@
 
 mod allowed;
 mod ask;
+mod attachments;
 mod cache;
 mod choose;
 mod closing;
@@ -21,8 +22,11 @@ mod inbox;
 mod lanes;
 mod limits;
 mod model;
+mod pairing;
 mod park;
+mod people;
 mod plan;
+mod preface;
 mod prompt;
 mod question;
 mod recover;
@@ -52,6 +56,7 @@ use tokio_util::sync::CancellationToken;
 pub use cache::{Config as CacheConfig, Counts as CacheCounts};
 pub use decide::{Choice, DecideError, Decider, Decision, shown};
 pub use estimate::{Draft, Estimate};
+pub use pairing::{Asked, PeopleError};
 pub use status::Facts;
 pub use trace::{Stage, Trace};
 
@@ -201,6 +206,8 @@ struct Core {
     drafts: draft::Desk,
     /// Somebody is asked something.
     asked: Notify,
+    /// Wrong codes of strangers lately.
+    tries: pairing::Tries,
     /// How often an answer was kept already.
     cached: cache::Counter,
     /// What models took whose answers nobody waits for any more.
@@ -241,6 +248,7 @@ impl Orchestrator {
             posted,
             drafts: draft::Desk::default(),
             asked: Notify::new(),
+            tries: pairing::Tries::default(),
             cached: cache::Counter::default(),
             left: spend::Left::default(),
             held: watch::Sender::new(begin.held),

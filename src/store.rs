@@ -20,6 +20,7 @@ pub mod messages;
 pub mod models;
 mod migrate;
 pub mod outbox;
+pub mod pairings;
 pub mod parking;
 pub mod reservations;
 pub mod schedules;

@@ -135,6 +135,11 @@ pub trait Tool: Send + Sync + 'static {
     /// What it may do to the flow of data; the gate decides on this.
     fn effects(&self) -> Effects;
 
+    /// Whether it shows or changes what belongs to one person: it is not there in rooms.
+    fn personal(&self) -> bool {
+        false
+    }
+
     /// Hash of its content, where that can change while the daemon runs; an approval is bound to it.
     fn hash(&self) -> String {
         String::new()

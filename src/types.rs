@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 pub use clock::{Clock, Timestamp};
 pub use id::{
-    ApprovalId, AttemptId, GrantId, MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId,
-    TokenId, TurnId, UserId,
+    ApprovalId, AttemptId, GrantId, MemoryId, MessageId, PairingId, ScheduleId, SessionId, StepId,
+    TaskId, TokenId, TurnId, UserId,
 };
 pub use inbound::{Admission, Command, Cursor, Inbound, Press, Reply, Room};
 pub use post::{Draft, Outgoing, Question};
@@ -122,6 +122,8 @@ pub struct Place {
     pub address: Address,
     /// The receiver's id on that platform.
     pub external_user: String,
+    /// Whether it is a room, where nothing of a person's own is told.
+    pub room: bool,
 }
 
 /// One named section of configuration whose shape its kind knows: a connector under `channels`, a

@@ -141,7 +141,7 @@ pub(super) async fn answer(app: &App, caller: &Caller, said: Answered) -> ApiRes
     Ok(app.agent.decide(decision, decider(caller)).await?)
 }
 
-fn decider(caller: &Caller) -> Decider {
+pub(super) fn decider(caller: &Caller) -> Decider {
     Decider {
         user: caller.user,
         name: caller.name.clone(),

@@ -96,15 +96,18 @@ pub(super) async fn place(
             None => sessions::at(tx, &outside, user, now)?,
         };
         let address = sessions::place(tx, session)?.map(|(_, address)| address);
-        Ok((session, address.unwrap_or(outside), users::get(tx, user)?))
+        let address = address.unwrap_or(outside);
+        let room = sessions::room(tx, session)?.is_some();
+        Ok((session, address, room, users::get(tx, user)?))
     });
-    let (session, address, found) = read.await?;
+    let (session, address, room, found) = read.await?;
     Ok(Place {
         session,
         user,
         person: found.map_or(user, |u| u.person),
         address,
         external_user: user.to_string(),
+        room,
     })
 }
 

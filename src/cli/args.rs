@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, builder::FalseyValueParser};
 
 use super::{
     approval, audit, chat, config, db, memory, models, outbox, provider, schedule, session, skill,
-    token, usage,
+    token, usage, user,
 };
 
 const EXAMPLES: &str = "\
@@ -103,6 +103,9 @@ pub(super) enum Command {
     /// What the model providers have; fetch a local model
     #[command(subcommand)]
     Models(models::Command),
+    /// Who may talk, and strangers who ask to be let in
+    #[command(subcommand)]
+    User(user::Command),
     /// API tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -167,6 +170,7 @@ mod tests {
           resume       Leave safe mode: answer messages again after a crash loop
           memory       What the agent keeps in mind
           models       What the model providers have; fetch a local model
+          user         Who may talk, and strangers who ask to be let in
           token        API tokens
           audit        Who did what, and whether that is all of it
           usage        What model calls took and cost

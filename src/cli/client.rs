@@ -124,6 +124,11 @@ impl Client {
         self.request(Method::POST, path, Some(body)).await
     }
 
+    /// Changes.
+    pub(super) async fn patch(&self, path: &str, body: &Value) -> Result<Value> {
+        self.request(Method::PATCH, path, Some(body)).await
+    }
+
     /// Removes.
     pub(super) async fn delete(&self, path: &str) -> Result<Value> {
         self.request(Method::DELETE, path, None).await

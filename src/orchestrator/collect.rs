@@ -2,6 +2,7 @@
 
 use super::{
     events, flow,
+    preface::told,
     turn::{Claim, place},
 };
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     store::{
         Result, Tx,
         inbox::{self, State, Waiting},
-        messages,
+        messages, sessions,
         turns::{self, Turn},
     },
     types::{MessageId, SessionId, StepId, Timestamp, TurnId, WhenBusy, frame::Body, money::Usd},
@@ -78,8 +79,9 @@ pub(super) fn claim(
         },
     )?;
     let place = place(tx, &asked)?;
+    let room = sessions::room(tx, session)?;
     let role = flow::role(tx, asked.user)?;
-    asked.text = texts(&also, &asked);
+    question(&also, &mut asked);
     fail::point(Point::ClaimWritten);
     Ok(Some(Claim {
         turn,
@@ -87,6 +89,7 @@ pub(super) fn claim(
         also,
         ended_by: None,
         place,
+        room,
         role,
         steps: Vec::new(),
         open: Some(open),
@@ -95,11 +98,16 @@ pub(super) fn claim(
     }))
 }
 
-/// What a turn was asked, in one text.
-pub(super) fn texts(also: &[Waiting], asked: &Waiting) -> String {
-    let asked_for = also.iter().filter(|m| m.joined.is_none()).chain([asked]);
-    let texts: Vec<&str> = asked_for.map(|m| m.text.as_str()).collect();
-    texts.join("\n\n")
+/// What a turn was asked, in one text. Of several messages each has before it what belongs there.
+pub(super) fn question(also: &[Waiting], asked: &mut Waiting) {
+    let others: Vec<&Waiting> = also.iter().filter(|m| m.joined.is_none()).collect();
+    if others.is_empty() {
+        return;
+    }
+    let all = others.into_iter().chain([&*asked]);
+    let texts: Vec<String> = all.map(|m| told(&m.preface, &m.text)).collect();
+    asked.text = texts.join("\n\n");
+    asked.preface.clear();
 }
 
 /// How many of the oldest messages one turn answers.
@@ -196,6 +204,8 @@ mod tests {
             from: Address::new("webhook", "home", "u"),
             external_id: text.to_owned(),
             text: text.to_owned(),
+            preface: String::new(),
+            deleted: false,
             model: None,
             mode,
             joined: None,

@@ -8,11 +8,11 @@ pub(super) use past::said_in;
 
 use past::{fit, past};
 
-use super::{flow, work::Work};
+use super::{attachments, flow, preface, work::Work};
 use crate::{
     policy::Flow,
     providers::About,
-    store::{Result, inbox::Waiting, memories::Hit, messages},
+    store::{Result, inbox::Waiting, memories::Hit, messages, users::Role},
     types::{
         Attachment, MessageId,
         chat::{Message, estimate_tokens},
@@ -31,6 +31,7 @@ pub(super) struct Context {
 /// Gathers the context of a turn.
 pub(super) async fn gather(work: &Work) -> Result<Context> {
     let parts = &work.core.parts;
+    attachments::unpack(work).await?;
     let files = images(work).await?;
     let asked = Message::User {
         text: work.asked.text.clone(),
@@ -51,16 +52,15 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
             flow,
         });
     };
-    let (id, session, turn) = (work.asked.id, work.turn.session, work.turn.id);
-    let hits = parts
-        .kit
-        .memory
-        .recall(work.place.person, &work.asked.text, (id, session))
-        .await?;
-    let (system, profile) = work.core.prompts.system(&work.toolbox);
+    let (session, turn) = (work.turn.session, work.turn.id);
+    let hits = recalled(work).await?;
+    // What the owner's files tell of them is for nobody else.
+    let private = work.room.is_some() || work.role != Role::Owner;
+    let (system, profile) = work.core.prompts.system(&work.toolbox, private);
     let mut now = volatile(work, &hits);
     let fixed = estimate_tokens(&system)
         + estimate_tokens(&now)
+        + estimate_tokens(&work.asked.preface)
         + estimate_tokens(&work.asked.text)
         + work.toolbox.tokens()
         + u64::from(parts.live().turns.max_output_tokens);
@@ -74,10 +74,7 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
         untrusted: None,
         private: remembered.or(profile).map(str::to_owned),
     });
-    if dropped > 0 {
-        tracing::info!(dropped, "earlier turns do not fit the model's window");
-        now.push_str(&format!("\n{dropped} earlier turns of this conversation are left out because they do not fit; use `recall` to search them."));
-    }
+    now.push_str(&before(&work.asked.preface, dropped));
     messages.push(Message::User {
         text: now,
         images: Vec::new(),
@@ -88,6 +85,31 @@ pub(super) async fn gather(work: &Work) -> Result<Context> {
         past: messages,
         flow,
     })
+}
+
+/// What is remembered that may matter here: in a room nothing of any person.
+async fn recalled(work: &Work) -> Result<Vec<Hit>> {
+    if work.room.is_some() {
+        return Ok(Vec::new());
+    }
+    let memory = &work.core.parts.kit.memory;
+    let except = (work.asked.id, work.turn.session);
+    memory
+        .recall(work.place.person, &work.asked.text, except)
+        .await
+}
+
+/// What else stands before the text: its preface, and that not all of the past is there.
+fn before(preface: &str, dropped: usize) -> String {
+    let mut text = String::new();
+    if !preface.is_empty() {
+        text.push_str(&format!("\n{preface}"));
+    }
+    if dropped > 0 {
+        tracing::info!(dropped, "earlier turns do not fit the model's window");
+        text.push_str(&format!("\n{dropped} earlier turns of this conversation are left out because they do not fit; use `recall` to search them."));
+    }
+    text
 }
 
 /// The model that will be asked first, if there is one.
@@ -115,6 +137,12 @@ fn volatile(work: &Work, hits: &[Hit]) -> String {
         schedules.zone().name(),
         work.turn.reply_to.connector,
     );
+    if let Some(room) = &work.room {
+        text.push_str(&format!(
+            " This is the room “{}” with several people: what you say, all of them read.",
+            preface::one_line(&room.name)
+        ));
+    }
     if !hits.is_empty() {
         text.push_str(" Possibly relevant from memory:");
         for hit in hits {
@@ -146,7 +174,8 @@ pub(super) fn joined(c: &Connection, joined: Vec<Waiting>) -> Result<Vec<(u32, M
     let said = joined.into_iter().filter_map(|m| Some((m.joined?, m)));
     said.map(|(before, message)| {
         let images = only_images(messages::attachments(c, message.id)?);
-        Ok((before, while_running(&message.text, images)))
+        let text = preface::told(&message.preface, &message.text);
+        Ok((before, while_running(&text, images)))
     })
     .collect()
 }
@@ -171,7 +200,8 @@ pub(super) async fn flow_of(work: &Work, ids: Vec<MessageId>) -> Result<Flow> {
         let mut flow = Flow::default();
         for id in ids {
             if let Some(message) = messages::get(c, id)? {
-                flow.take_in(flow::of_message(&message));
+                let note = messages::note(c, id)?;
+                flow.take_in(flow::of_message(&message, note.quoted.as_deref()));
             }
         }
         Ok(flow)

@@ -35,6 +35,22 @@ pub enum Choice {
 }
 
 impl Choice {
+    /// From what a button says.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let all = [Self::Once, Self::Session, Self::Always, Self::Deny];
+        all.into_iter().find(|one| one.as_str() == text)
+    }
+
+    /// What was done, for the person who chose it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Once => "Approved once",
+            Self::Session => "Approved for this conversation",
+            Self::Always => "Approved until the grant expires",
+            Self::Deny => "Denied",
+        }
+    }
+
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Once => "once",

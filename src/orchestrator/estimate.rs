@@ -139,7 +139,7 @@ impl Orchestrator {
         let before = last.map_or_else(
             || {
                 let toolbox = Toolbox::now(&self.core);
-                let (system, _) = self.core.prompts.system(&toolbox);
+                let (system, _) = self.core.prompts.system(&toolbox, false);
                 estimate_tokens(&system) + toolbox.tokens() + AROUND
             },
             |usage| usage.input_tokens + usage.output_tokens,

@@ -13,7 +13,7 @@ use crate::{
         users::{self, Role},
     },
     types::{
-        Inbound, SessionId, UserId,
+        Admission, Inbound, SessionId, UserId,
         effect::{Effects, Provenance},
         frame::CallStatus,
         text::shorten,
@@ -45,7 +45,8 @@ pub(super) fn speaker(
         return Ok(Provenance::Owner);
     }
     let theirs = sessions::place(c, session)?.is_some_and(|(owner, _)| owner == user);
-    let known = inbound.person.is_some() || inbound.vouched;
+    let let_in = inbound.admission != Admission::Open;
+    let known = inbound.person.is_some() || inbound.vouched || let_in;
     Ok(if theirs && known {
         Provenance::Member
     } else {
@@ -53,10 +54,18 @@ pub(super) fn speaker(
     })
 }
 
-/// What a message brings in.
-pub(super) fn of_message(message: &messages::Message) -> Flow {
+/// What a message brings in; `quoted` names whose words it quotes.
+pub(super) fn of_message(message: &messages::Message, quoted: Option<&str>) -> Flow {
     let untrusted =
         message.author == Author::User && message.provenance.is_none_or(Provenance::is_untrusted);
+    if let Some(author) = quoted.filter(|_| !untrusted) {
+        return Flow {
+            untrusted: Some(format!(
+                "a message of “{author}” is quoted in this conversation"
+            )),
+            private: None,
+        };
+    }
     let excerpt = || {
         let line = message.text.trim().lines().next().unwrap_or_default();
         format!(

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Orchestrator, events, flow};
+use super::{Orchestrator, attachments, events, flow, pairing, preface};
 use crate::{
     connectors::{AcceptError, Inbox, PressError},
     fail::{self, Point},
@@ -14,6 +14,7 @@ use crate::{
     },
     types::{
         Address, Command, Cursor, Inbound, Press, Timestamp, UserId, WhenBusy,
+        effect::Provenance,
         frame::{AttachmentInfo, Body},
         text::shorten,
     },
@@ -32,9 +33,20 @@ impl Inbox for Orchestrator {
         let mode = when_busy(&message, parts.live().turns.when_busy);
         let accepted = parts
             .store
-            .write(move |tx| write(tx, (&message, mode), now))
+            .write(move |tx| {
+                let accepted = write(tx, (&message, mode), now)?;
+                let stranger = accepted == Err(Refusal::Stranger) && message.room.is_none();
+                Ok((accepted, stranger && pairing::knock(tx, &message, now)?))
+            })
             .await?;
-        let accepted = accepted.map_err(|Refusal::NoSession(id)| AcceptError::NoSession(id))?;
+        let (accepted, letter) = accepted;
+        if letter {
+            self.core.posted.notify_one();
+        }
+        let accepted = accepted.map_err(|refusal| match refusal {
+            Refusal::NoSession(id) => AcceptError::NoSession(id),
+            Refusal::Stranger => AcceptError::Stranger,
+        })?;
         if let Accepted::New(id, session) = accepted {
             fail::point(Point::AcceptCommitted);
             tracing::info!(message_id = %id, session_id = %session, "accepted");
@@ -83,8 +95,8 @@ impl Inbox for Orchestrator {
             .await?)
     }
 
-    async fn pressed(&self, _press: Press) -> std::result::Result<String, PressError> {
-        Err(PressError::Refused("not yet".to_owned()))
+    async fn pressed(&self, press: Press) -> std::result::Result<String, PressError> {
+        self.press(press).await
     }
 
     fn commands(&self) -> &'static [Command] {
@@ -129,6 +141,18 @@ pub(super) fn write(
     messages::insert(tx, &message)?;
     for file in &inbound.attachments {
         messages::attach(tx, id, file)?;
+    }
+    let preface = preface::of(tx, inbound, (id, user), None)?;
+    if preface != preface::Preface::default() {
+        messages::set_preface(tx, id, (&preface.text, preface.quoted.as_deref()))?;
+    }
+    let outside = message.provenance.is_some_and(Provenance::is_untrusted);
+    if outside && attachments::kept(&inbound.attachments).next().is_some() {
+        sessions::taint(
+            tx,
+            session,
+            "a file that somebody other than the owner sent",
+        )?;
     }
     let first_line = inbound.text.trim().lines().next().unwrap_or_default();
     let title = if first_line.is_empty() {

@@ -26,8 +26,8 @@ const PROFILE: usize = 8000;
 /// The prompt files of a data directory.
 pub(super) struct Prompts {
     data_dir: PathBuf,
-    /// The last one, and what it was made of.
-    last: Mutex<Option<(Source, System)>>,
+    /// The last ones, with and without what is told of the person, and what they were made of.
+    last: Mutex<[Option<(Source, System)>; 2]>,
 }
 
 /// A system prompt, and the file of the person's that it tells of.
@@ -68,19 +68,22 @@ impl Prompts {
     }
 
     /// The system prompt: who the agent is, which instructions it may read, whom it serves; and the
-    /// file of the person's that it tells of, if one is filled in.
-    pub(super) fn system(&self, toolbox: &Toolbox) -> System {
+    /// file of the person's that it tells of, if one is filled in. `private` leaves out what it tells of
+    /// the person.
+    pub(super) fn system(&self, toolbox: &Toolbox, private: bool) -> System {
         let source = Source {
             files: FILES.map(|name| self.stamp(name)),
             instructions: Arc::clone(toolbox.instructions()),
         };
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, made)) = &*last
+        let [open, closed] = &mut *last;
+        let last = if private { closed } else { open };
+        if let Some((of, made)) = last
             && of.is(&source)
         {
             return made.clone();
         }
-        let made = self.make(&source.instructions);
+        let made = self.make(&source.instructions, private);
         *last = Some((source, made.clone()));
         made
     }
@@ -90,7 +93,7 @@ impl Prompts {
         Some((data.modified().ok()?, data.len()))
     }
 
-    fn make(&self, index: &[(String, String)]) -> System {
+    fn make(&self, index: &[(String, String)], private: bool) -> System {
         let mut prompt = self.read("prompts/system.md", SYSTEM);
         if !index.is_empty() {
             prompt.push_str("\n\n# Instructions\n\nRead one with the tool `skill` before you do what it is about:\n");
@@ -99,6 +102,9 @@ impl Prompts {
             }
         }
         let mut profile = None;
+        if private {
+            return (prompt, profile);
+        }
         for (title, name) in [
             ("The person", "USER.md"),
             ("Their surroundings", "WORKSPACE.md"),
@@ -196,7 +202,18 @@ mod tests {
         );
         std::fs::write(folder.path().join("USER.md"), "I am new here").unwrap();
         assert!(!before.is(&source(&instructions)), "a file changed");
-        assert!(prompts.make(&instructions).0.contains("I am new here"));
+        assert!(
+            prompts
+                .make(&instructions, false)
+                .0
+                .contains("I am new here")
+        );
+        assert!(
+            !prompts
+                .make(&instructions, true)
+                .0
+                .contains("I am new here")
+        );
     }
 
     #[test]

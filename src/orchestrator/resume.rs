@@ -10,7 +10,7 @@ use super::{
 use crate::{
     fail::{self, Point},
     store::{
-        Result, Tx, inbox,
+        Result, Tx, inbox, sessions,
         turns::{self, Step, StepKind, Turn},
         usage,
     },
@@ -95,11 +95,12 @@ pub(super) fn take_up(
 ) -> Result<Claim> {
     let mut also = inbox::of_turn(tx, turn.id)?;
     also.retain(|m| m.id != asked.id);
-    asked.text = collect::texts(&also, &asked);
+    collect::question(&also, &mut asked);
     let (_, cost) = usage::of_turn(tx, turn.id)?;
     Ok(Claim {
         ended_by: ended_by(tx, &asked)?,
         place: place(tx, &asked)?,
+        room: sessions::room(tx, asked.session)?,
         role: flow::role(tx, asked.user)?,
         turn,
         asked,

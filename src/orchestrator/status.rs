@@ -41,6 +41,10 @@ impl Tool for Status {
         false
     }
 
+    fn personal(&self) -> bool {
+        true
+    }
+
     fn idempotent(&self) -> bool {
         true
     }

@@ -18,7 +18,7 @@ use crate::{
     store::{Result, Tx, parking, sessions, turns},
     tools::{self, Done, Scope, Tool},
     types::{
-        SessionId, StepId,
+        Room, SessionId, StepId,
         chat::{Call, ToolSpec, estimate_tokens},
         effect::{Effects, Provenance},
         frame::{Body, CallStatus},
@@ -29,6 +29,11 @@ use crate::{
 
 /// A result is cut to this many bytes for the model.
 const RESULT: usize = 16_000;
+
+/// There in every room, whatever its list names: they do nothing by themselves.
+const PLUMBING: &[&str] = &["new_session", "propose_plan", "choose_model"];
+/// There in a room that may read instructions.
+const READERS: &[&str] = &["skill", "list_skills"];
 
 /// A call that ended: its result, and where that came from.
 pub(super) type Finished = (StepId, Done, Provenance);
@@ -85,17 +90,52 @@ impl Toolbox {
         }
         let specs: Vec<(ToolSpec, bool)> =
             all.values().map(|t| (t.spec(), t.for_models())).collect();
-        let text = |s: &ToolSpec| {
-            estimate_tokens(&s.description) + estimate_tokens(&s.input_schema.to_string()) + 8
-        };
-        let shown = specs.iter().filter(|(_, for_models)| *for_models);
-        let tokens = shown.map(|(spec, _)| text(spec)).sum();
         Self {
             inner: Arc::new(Inner {
                 tools: all,
+                tokens: tokens(&specs),
                 specs,
-                tokens,
                 instructions: tools::skill::instructions(kit).into(),
+            }),
+        }
+    }
+
+    /// What of it there is in a room: nothing that belongs to one person, and where the room has a list
+    /// of its own, what that names.
+    pub(super) fn in_room(&self, room: Option<&Room>) -> Self {
+        let Some(room) = room else {
+            return self.clone();
+        };
+        let named = |name: &str| {
+            let list = room.skills.as_ref();
+            list.is_none_or(|list| list.iter().any(|one| one == name))
+        };
+        let texts: Arc<[(String, String)]> = if room.skills.is_some() {
+            let all = self.inner.instructions.iter();
+            all.filter(|(name, _)| named(name)).cloned().collect()
+        } else {
+            Arc::clone(&self.inner.instructions)
+        };
+        let there = |name: &str, tool: &dyn Tool| {
+            let reads = READERS.contains(&name) && !texts.is_empty();
+            !tool.personal() && (named(name) || PLUMBING.contains(&name) || reads)
+        };
+        let tools = self.inner.tools.iter();
+        let tools: BTreeMap<String, Arc<dyn Tool>> = tools
+            .filter(|(name, tool)| there(name, tool.as_ref()))
+            .map(|(name, tool)| (name.clone(), Arc::clone(tool)))
+            .collect();
+        let specs = self.inner.specs.iter();
+        let specs: Vec<(ToolSpec, bool)> = specs
+            .filter(|(spec, _)| tools.contains_key(&spec.name))
+            .cloned()
+            .collect();
+        Self {
+            inner: Arc::new(Inner {
+                tokens: tokens(&specs),
+                tools,
+                specs,
+                instructions: texts,
             }),
         }
     }
@@ -213,6 +253,15 @@ impl Toolbox {
             _ => String::new(),
         }
     }
+}
+
+/// What those for models take of a window.
+fn tokens(specs: &[(ToolSpec, bool)]) -> u64 {
+    let text = |s: &ToolSpec| {
+        estimate_tokens(&s.description) + estimate_tokens(&s.input_schema.to_string()) + 8
+    };
+    let shown = specs.iter().filter(|(_, for_models)| *for_models);
+    shown.map(|(spec, _)| text(spec)).sum()
 }
 
 /// Shows output until the tool lets go of its sender.

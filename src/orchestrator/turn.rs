@@ -28,10 +28,11 @@ use crate::{
     store::{
         Result, Tx,
         inbox::Waiting,
+        sessions,
         turns::{self, Step, Turn},
         users,
     },
-    types::{MessageId, Place, SessionId, StepId, money::Usd},
+    types::{MessageId, Place, Room, SessionId, StepId, money::Usd},
 };
 
 /// How often a turn goes on after it was cut off; then it fails, visibly.
@@ -49,6 +50,8 @@ pub(super) struct Claim {
     /// A message that waits and ends this turn.
     pub(super) ended_by: Option<MessageId>,
     pub(super) place: Place,
+    /// The room that it is said in, if it is one.
+    pub(super) room: Option<Room>,
     pub(super) role: users::Role,
     pub(super) steps: Vec<Step>,
     pub(super) open: Option<StepId>,
@@ -84,12 +87,14 @@ pub(super) async fn next(core: &Arc<Core>, session: SessionId, stop: &Stop) -> R
     if let Some(by) = claim.ended_by {
         core.running.interrupt(session, by);
     }
+    let toolbox = toolbox.in_room(claim.room.as_ref());
     let mut work = Work {
         core: Arc::clone(core),
         turn: claim.turn,
         asked: claim.asked,
         also: claim.also,
         place: claim.place,
+        room: claim.room,
         role: claim.role,
         flow: Flow::default(),
         planning: Planning::Off,
@@ -120,6 +125,7 @@ pub(super) fn place(tx: &Tx<'_>, asked: &Waiting) -> Result<Place> {
         person: user.map_or(asked.user, |u| u.person),
         address: asked.from.clone(),
         external_user: asked.external_user.clone(),
+        room: sessions::room(tx, asked.session)?.is_some(),
     })
 }
 

@@ -8,7 +8,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Core, ask, collect,
+    Core, ask, attachments, collect,
     context::{self, Context},
     events, flow,
     limits::{self, Limit},
@@ -29,7 +29,7 @@ use crate::{
         users::Role,
     },
     types::{
-        Place, ScheduleId, StepId, TurnId,
+        Place, Room, ScheduleId, StepId, TurnId,
         chat::{Call, Message},
         frame::{Body, CallStatus},
     },
@@ -44,6 +44,8 @@ pub(super) struct Work {
     /// Others that it answers too, and those that joined it, oldest first.
     pub(super) also: Vec<Waiting>,
     pub(super) place: Place,
+    /// The room that it is said in: nothing of a person's own is told there.
+    pub(super) room: Option<Room>,
     pub(super) cancel: CancellationToken,
     pub(super) toolbox: Toolbox,
     /// Role of the person whose message it is.
@@ -123,6 +125,7 @@ impl Work {
             let ids = joining.iter().map(|m| m.id).collect();
             self.flow.take_in(context::flow_of(self, ids).await?);
             self.also.extend(joining);
+            attachments::unpack(self).await?;
             self.load_joined().await?;
         }
         Ok(())

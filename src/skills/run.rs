@@ -33,6 +33,7 @@ use crate::{
 };
 pub use brake::{Brake, Stopped};
 use folders::Folders;
+pub use folders::make_workspace;
 pub use output::safe;
 use secrets::Bound;
 

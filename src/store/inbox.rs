@@ -33,6 +33,9 @@ pub enum Refusal {
     /// The sender named a session that does not exist, or is not theirs.
     #[error("there is no session {0}")]
     NoSession(SessionId),
+    /// The sender is on no list and not paired.
+    #[error("the sender is on no list and not paired")]
+    Stranger,
 }
 
 /// How a message stands.
@@ -83,6 +86,10 @@ pub struct Waiting {
     pub external_id: String,
     /// What was said.
     pub text: String,
+    /// What a model is told before that.
+    pub preface: String,
+    /// Whether its sender deleted it.
+    pub deleted: bool,
     /// A model named for it.
     pub model: Option<String>,
     /// What it does when a turn runs.
@@ -108,6 +115,8 @@ fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
         },
         external_id: row.get("external_id")?,
         text: row.get("text")?,
+        preface: row.get("preface")?,
+        deleted: row.get::<_, Option<Timestamp>>("deleted_at")?.is_some(),
         model: row.get("model")?,
         mode: WhenBusy::parse(&row.get::<_, String>("mode")?),
         joined: row.get("joined")?,
@@ -131,23 +140,59 @@ pub fn accept(
     if let Some((id, session)) = find(tx, &message.from, &message.external_id)? {
         return Ok(Ok(Accepted::Again(id, session)));
     }
-    let user = if let Some(known) = message.person {
-        known
-    } else {
-        let account = format!("{}/{}", message.from.account, message.user);
-        let channel = (message.from.connector.as_str(), account.as_str());
-        users::ensure(tx, channel, (&message.user, users::Role::Member), now)?.id
+    let Some(user) = sender(tx, message, now)?.map(|user| user.id) else {
+        return Ok(Err(Refusal::Stranger));
     };
     let session = match message.session {
         Some(named) if sessions::place(tx, named)?.is_none() => {
             return Ok(Err(Refusal::NoSession(named)));
         }
         Some(named) => named,
-        None => sessions::at(tx, &message.from, user, now)?,
+        None => conversation(tx, message, user, now)?,
     };
     let id = MessageId::new();
     insert(tx, (message, mode), (id, session, user), now)?;
     Ok(Ok(Accepted::New(id, session)))
+}
+
+/// The account of whoever sent a message; none for a stranger.
+pub fn sender(
+    tx: &Transaction<'_>,
+    message: &Inbound,
+    now: Timestamp,
+) -> Result<Option<users::User>> {
+    if let Some(known) = message.person {
+        return users::get(tx, known);
+    }
+    let account = account(&message.from, &message.user);
+    let channel = (message.from.connector.as_str(), account.as_str());
+    let name = if message.name.is_empty() {
+        &message.user
+    } else {
+        &message.name
+    };
+    users::admit(tx, channel, (name, message.admission), now)
+}
+
+/// How an account on a platform is named among those of its connector.
+pub fn account(at: &Address, user: &str) -> String {
+    format!("{}/{user}", at.account)
+}
+
+/// The session that a message joins. That of a room belongs to no speaker: it is the owner's.
+fn conversation(
+    tx: &Transaction<'_>,
+    message: &Inbound,
+    user: UserId,
+    now: Timestamp,
+) -> Result<SessionId> {
+    let Some(room) = &message.room else {
+        return sessions::at(tx, &message.from, user, now);
+    };
+    let owner = users::owner(tx, now)?.id;
+    let session = sessions::at(tx, &message.from, owner, now)?;
+    sessions::set_room(tx, session, room)?;
+    Ok(session)
 }
 
 fn insert(

@@ -119,6 +119,7 @@ pub fn search_messages(c: &Connection, search: &Search) -> Result<Vec<Hit>> {
                JOIN sessions s ON s.id = m.session_id JOIN users u ON u.id = s.user_id
                WHERE messages_words MATCH ?1 AND u.person_id = ?2 AND m.role = 'user'
                  AND m.id IS NOT ?3 AND m.session_id IS NOT ?4
+                 AND s.room IS NULL AND m.deleted_at IS NULL
                ORDER BY rank LIMIT ?5";
     let mut query = c.prepare_cached(sql)?;
     let wanted = params![

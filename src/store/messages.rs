@@ -1,6 +1,6 @@
 //! What was said: by people and to them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
@@ -189,4 +189,84 @@ pub fn attachment_infos(c: &Connection, of: MessageId) -> Result<Vec<AttachmentI
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// What is known of a message besides what was said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Note {
+    /// What a model is told before its text: who speaks, what it replies to.
+    pub preface: String,
+    /// Whose words it quotes, where they are neither the agent's nor the sender's own.
+    pub quoted: Option<String>,
+    /// When its sender changed it.
+    pub edited_at: Option<Timestamp>,
+    /// When its sender deleted it: no model is told it any more.
+    pub deleted_at: Option<Timestamp>,
+}
+
+fn note_of(row: &Row<'_>) -> rusqlite::Result<(MessageId, Note)> {
+    let note = Note {
+        preface: row.get("preface")?,
+        quoted: row.get("quoted")?,
+        edited_at: row.get("edited_at")?,
+        deleted_at: row.get("deleted_at")?,
+    };
+    Ok((row.get("id")?, note))
+}
+
+/// Notes on the messages of a session, from one on; most have none.
+pub fn notes(
+    c: &Connection,
+    session: SessionId,
+    from: MessageId,
+) -> Result<HashMap<MessageId, Note>> {
+    let sql = "SELECT id, preface, quoted, edited_at, deleted_at FROM messages
+               WHERE session_id = ?1 AND id >= ?2 AND (preface <> '' OR quoted IS NOT NULL
+                 OR edited_at IS NOT NULL OR deleted_at IS NOT NULL)";
+    let mut query = c.prepare_cached(sql)?;
+    let rows = query.query_map(params![session, from], note_of)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The note on one message.
+pub fn note(c: &Connection, id: MessageId) -> Result<Note> {
+    let sql = "SELECT id, preface, quoted, edited_at, deleted_at FROM messages WHERE id = ?1";
+    let mut query = c.prepare_cached(sql)?;
+    let found = query.query_row([id], note_of).optional()?;
+    Ok(found.map(|(_, note)| note).unwrap_or_default())
+}
+
+/// Writes what a model is told before a message, and whose words it quotes.
+pub fn set_preface(
+    tx: &Transaction<'_>,
+    id: MessageId,
+    (preface, quoted): (&str, Option<&str>),
+) -> Result<()> {
+    let sql = "UPDATE messages SET preface = ?2, quoted = ?3 WHERE id = ?1";
+    tx.prepare_cached(sql)?
+        .execute(params![id, preface, quoted])?;
+    let sql = "UPDATE inbox SET preface = ?2 WHERE id = ?1";
+    tx.prepare_cached(sql)?.execute(params![id, preface])?;
+    Ok(())
+}
+
+/// Its sender wrote something else.
+pub fn reword(tx: &Transaction<'_>, id: MessageId, text: &str, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE messages SET content = ?2, edited_at = ?3 WHERE id = ?1";
+    tx.prepare_cached(sql)?.execute(params![id, text, now])?;
+    Ok(())
+}
+
+/// Notes that a message stands for an earlier one.
+pub fn set_edited(tx: &Transaction<'_>, id: MessageId, now: Timestamp) -> Result<()> {
+    tx.prepare_cached("UPDATE messages SET edited_at = ?2 WHERE id = ?1")?
+        .execute(params![id, now])?;
+    Ok(())
+}
+
+/// Its sender deleted it.
+pub fn set_deleted(tx: &Transaction<'_>, id: MessageId, now: Timestamp) -> Result<()> {
+    tx.prepare_cached("UPDATE messages SET deleted_at = ?2 WHERE id = ?1")?
+        .execute(params![id, now])?;
+    Ok(())
 }

@@ -44,6 +44,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(8, "0008_routing"),
     migration!(9, "0009_platforms"),
     migration!(10, "0010_drafts"),
+    migration!(11, "0011_people"),
 ];
 
 /// The version that this binary writes.

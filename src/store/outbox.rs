@@ -282,6 +282,13 @@ pub fn give_up(
     Ok(())
 }
 
+/// What it said is not kept any longer.
+pub fn reword(tx: &Transaction<'_>, id: MessageId, text: &str) -> Result<()> {
+    let sql = "UPDATE outbox SET text = ?2 WHERE id = ?1";
+    tx.prepare_cached(sql)?.execute(params![id, text])?;
+    Ok(())
+}
+
 /// The owner says to send one that was given up, or one that waits, now. `false` if it is not one of
 /// these.
 pub fn release(tx: &Transaction<'_>, id: MessageId, now: Timestamp) -> Result<bool> {

@@ -8,8 +8,8 @@ use rusqlite::{
 };
 
 use crate::types::{
-    ApprovalId, AttemptId, GrantId, MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId,
-    Timestamp, TokenId, TurnId, UserId,
+    ApprovalId, AttemptId, GrantId, MemoryId, MessageId, PairingId, ScheduleId, SessionId, StepId,
+    TaskId, Timestamp, TokenId, TurnId, UserId,
 };
 
 macro_rules! id_columns {
@@ -29,8 +29,8 @@ macro_rules! id_columns {
 }
 
 id_columns!(
-    ApprovalId, AttemptId, GrantId, MemoryId, MessageId, ScheduleId, SessionId, StepId, TaskId,
-    TokenId, TurnId, UserId
+    ApprovalId, AttemptId, GrantId, MemoryId, MessageId, PairingId, ScheduleId, SessionId, StepId,
+    TaskId, TokenId, TurnId, UserId
 );
 
 impl ToSql for Timestamp {

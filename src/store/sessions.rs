@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use serde::Serialize;
 
 use super::Result;
-use crate::types::{Address, SessionId, Timestamp, UserId};
+use crate::types::{Address, Room, SessionId, Timestamp, UserId};
 
 /// A conversation as people see it in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -168,6 +168,47 @@ pub fn at(tx: &Transaction<'_>, from: &Address, user: UserId, now: Timestamp) ->
     let id = SessionId::new();
     insert(tx, id, from, (user, now))?;
     Ok(id)
+}
+
+/// A session that no list shows and no message joins: letters to somebody who may not talk belong to it.
+pub fn aside(
+    tx: &Transaction<'_>,
+    to: &Address,
+    user: UserId,
+    now: Timestamp,
+) -> Result<SessionId> {
+    let id = SessionId::new();
+    let sql = "INSERT INTO sessions (id, user_id, connector, account, chat, active, created_at,
+                 updated_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?6)";
+    tx.prepare_cached(sql)?
+        .execute(params![id, user, to.connector, to.account, to.chat, now])?;
+    Ok(id)
+}
+
+/// The room that a session is the conversation of; none for a conversation of two.
+pub fn room(c: &Connection, id: SessionId) -> Result<Option<Room>> {
+    let sql = "SELECT room, room_skills FROM sessions WHERE id = ?1";
+    let mut query = c.prepare_cached(sql)?;
+    let found = query.query_row([id], |row| {
+        let skills: Option<String> = row.get("room_skills")?;
+        let name: Option<String> = row.get("room")?;
+        Ok(name.map(|name| Room {
+            name,
+            // A list that cannot be read allows nothing.
+            skills: skills.map(|list| serde_json::from_str(&list).unwrap_or_default()),
+        }))
+    });
+    Ok(found.optional()?.flatten())
+}
+
+/// Writes that a session is the conversation of a room, as the room is now.
+pub fn set_room(tx: &Transaction<'_>, id: SessionId, room: &Room) -> Result<()> {
+    let skills = room.skills.as_ref().map(|list| serde_json::json!(list));
+    let sql = "UPDATE sessions SET room = ?2, room_skills = ?3 WHERE id = ?1";
+    tx.prepare_cached(sql)?
+        .execute(params![id, room.name, skills.map(|list| list.to_string())])?;
+    Ok(())
 }
 
 /// The next message from this address begins a new session.

@@ -12,7 +12,10 @@ use super::{Kit, Scope};
 use crate::{
     memory::Memory,
     schedule::{Job, Schedules},
-    store::{memories::Search, schedules::Kind},
+    store::{
+        memories::Search,
+        schedules::{Kind, Schedule},
+    },
     types::{MessageId, Place},
 };
 use post::Outgoing;
@@ -70,11 +73,15 @@ fn read<T: DeserializeOwned>(params: Value) -> Result<T, String> {
 #[async_trait]
 impl crate::skills::run::Abilities for Abilities {
     async fn call(&self, method: &str, params: Value) -> Result<Value, String> {
+        if self.place.room && method.starts_with("memory.") {
+            return Err("what is remembered of a person is not told in a room".to_owned());
+        }
         match method {
             "schedule.add" => self.remind(read(params)?).await,
             "schedule.list" => self.reminders().await,
             "schedule.cancel" => {
                 let Id { id } = read(params)?;
+                self.may_cancel(&id).await?;
                 let gone = self.schedules.remove(Some(self.place.user), &id).await;
                 gone.map(|s| json!({ "id": s.id, "text": s.input }))
                     .map_err(|e| e.to_string())
@@ -122,12 +129,31 @@ impl Abilities {
         }))
     }
 
+    /// The person's reminders; in a room those of the room.
+    async fn own(&self) -> Result<Vec<Schedule>, String> {
+        let found = self.schedules.list(Some(self.place.user)).await;
+        let mut found = found.map_err(|e| e.to_string())?;
+        if self.place.room {
+            found.retain(|one| one.session_id == self.place.session);
+        }
+        Ok(found)
+    }
+
+    /// Passes for what [`Self::own`] shows.
+    async fn may_cancel(&self, id: &str) -> Result<(), String> {
+        if !self.place.room {
+            return Ok(());
+        }
+        let wanted = id.trim().to_lowercase();
+        let here = |one: &Schedule| wanted.len() >= 4 && one.id.to_string().ends_with(&wanted);
+        if self.own().await?.iter().any(here) {
+            return Ok(());
+        }
+        Err(format!("there is no reminder {id} in this room"))
+    }
+
     async fn reminders(&self) -> Result<Value, String> {
-        let found = self
-            .schedules
-            .list(Some(self.place.user))
-            .await
-            .map_err(|e| e.to_string())?;
+        let found = self.own().await?;
         let shown = found.iter().map(|s| {
             json!({ "id": s.id, "text": s.input, "at": s.next_at, "cron": s.cron,
                     "shown": s.next_at.map(|at| self.schedules.show(at)) })

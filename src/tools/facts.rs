@@ -99,6 +99,10 @@ impl Tool for Facts {
         }
     }
 
+    fn personal(&self) -> bool {
+        true
+    }
+
     fn for_models(&self) -> bool {
         self.action != Action::List
     }

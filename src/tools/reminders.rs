@@ -85,6 +85,10 @@ impl Tool for Reminders {
         }
     }
 
+    fn personal(&self) -> bool {
+        !matches!(self.action, Action::Set)
+    }
+
     fn for_models(&self) -> bool {
         false
     }

@@ -89,6 +89,11 @@ impl Tool for SkillTool {
         self.skill.granted.iter().any(files)
     }
 
+    fn personal(&self) -> bool {
+        let memory = |permission: &Permission| matches!(permission.grant(), Grant::Ability(name) if name.starts_with("memory:"));
+        self.skill.granted.iter().any(memory)
+    }
+
     async fn call(&self, scope: Scope, args: Value) -> Done {
         match run(&self.kit, &self.skill, scope, args).await {
             Ok((_, done)) => done,

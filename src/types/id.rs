@@ -62,4 +62,6 @@ ids! {
     ApprovalId,
     /// A lasting answer to such questions.
     GrantId,
+    /// Somebody who asks to be let in.
+    PairingId,
 }

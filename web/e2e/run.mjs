@@ -265,6 +265,16 @@ const cases = {
     await page.getByText('Nothing: every question is asked each time.').waitFor();
   },
 
+  async 'lets people in, changes their role and removes them'({ open, page }) {
+    await open('/#/people');
+    await page.getByRole('button', { name: 'Let Grace in' }).click();
+    await page.getByText('Nobody.').waitFor();
+    await page.getByLabel('Role of Grace').selectOption('viewer');
+    await page.getByTestId('people').getByText('you said so').waitFor();
+    await page.getByRole('button', { name: 'Remove Grace' }).click();
+    await page.getByLabel('Role of Grace').waitFor({ state: 'detached' });
+  },
+
   async 'remembers the theme'({ open, page }) {
     await open('/');
     const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
@@ -346,6 +356,9 @@ const cases = {
       await page.getByTestId('approvals-link').click();
       await page.getByRole('heading', { name: 'Waiting' }).waitFor();
       await check('approvals');
+      await page.getByTestId('people-link').click();
+      await page.getByTestId('pairings').waitFor();
+      await check('people');
       await page.getByTestId('usage-link').click();
       await page.getByTestId('usage-by').waitFor();
       await check('usage');

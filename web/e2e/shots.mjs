@@ -71,6 +71,10 @@ const views = {
     await page.goto(`${page.base}/#/approvals`);
     await page.locator('main').getByTestId('allow-once').waitFor();
   },
+  people: async (page) => {
+    await page.goto(`${page.base}/#/people`);
+    await page.getByTestId('pairings').waitFor();
+  },
   trace: async (page) => {
     await views.tools(page);
     await page.getByTestId('trace-link').last().click();

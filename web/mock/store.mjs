@@ -11,6 +11,13 @@ export class Store {
     this.skills = structuredClone(skills);
     this.generation = 0;
     this.approvals = [];
+    const seen = new Date(Date.now() - 3_600_000).toISOString();
+    const soon = new Date(Date.now() + 1_800_000).toISOString();
+    this.users = [
+      { id: 'u1', person_id: 'u1', channel: 'local', account: 'owner', name: 'owner', role: 'owner', granted: null, listed: null, created_at: seen, seen_at: null },
+      { id: 'u2', person_id: 'u1', channel: 'telegram', account: 'bot/4711', name: 'Ada', role: 'owner', granted: null, listed: 'operator', created_at: seen, seen_at: seen },
+    ];
+    this.pairings = [{ id: 'p1', state: 'pending', channel: 'telegram', account: 'bot', user: '4712', name: 'Grace', created_at: seen, expires_at: soon }];
     this.grants = [];
     this.started = Date.now();
     if (settings.seed) for (const s of seedSessions()) this.#insert(s);
@@ -122,6 +129,25 @@ export class Store {
     return { body: rest };
   }
 
+  #users(method, id, body) {
+    const one = this.users.find((u) => u.id === id);
+    if (method === 'DELETE') this.users = this.users.filter((u) => u !== one);
+    if (method === 'DELETE') return { status: 204 };
+    if (method === 'PATCH' && one) return { body: Object.assign(one, { role: body.role, granted: body.role }) };
+    return { body: { users: this.users } };
+  }
+
+  #pairing(method, body) {
+    if (method !== 'POST') return { body: { pairings: this.pairings } };
+    const one = this.pairings.find((p) => p.id === body.id || body.code);
+    if (!one) return null;
+    this.pairings = this.pairings.filter((p) => p !== one);
+    if (body.decision === 'deny') return { body: { state: 'denied' } };
+    const user = { id: randomUUID(), person_id: 'p2', channel: one.channel, account: `${one.account}/${one.user}`, name: one.name, role: body.role, granted: body.role, listed: null, created_at: one.created_at, seen_at: null };
+    this.users.push(user);
+    return { body: { state: 'approved', user } };
+  }
+
   #grants(method, id) {
     if (method === 'DELETE') this.grants = this.grants.filter((g) => g.id !== id);
     return method === 'DELETE' ? { status: 204 } : { body: { grants: this.grants } };
@@ -172,6 +198,8 @@ export class Store {
     const [, family, name, tail] = path.split('/').map(decodeURIComponent);
     if (family === 'status') return { body: this.status() };
     if (family === 'approvals') return this.#approvals(method, name, body);
+    if (family === 'users') return this.#users(method, name, body);
+    if (family === 'pairings') return this.#pairing(method, body);
     if (family === 'grants') return this.#grants(method, name);
     if (family === 'skills') return this.#skills(method, name, tail, body);
     if (family === 'usage') return { body: usageOf(query.get('by') ?? 'day') };

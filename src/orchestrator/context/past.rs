@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use super::{only_images, while_running};
 use crate::{
-    orchestrator::flow,
+    orchestrator::{flow, preface::told},
     policy::Flow,
     store::{
         Result, inbox,
-        messages::{self, Author},
+        messages::{self, Author, Note},
         turns::{self, Step, StepKind},
     },
     types::{
@@ -65,6 +65,7 @@ pub(super) fn past(c: &Connection, session: SessionId, turn: TurnId) -> Result<V
         return Ok(Vec::new());
     };
     let with_files = messages::with_files(c, session, first)?;
+    let notes = messages::notes(c, session, first)?;
     let turns = messages.iter().filter_map(|m| m.turn).min();
     let mut steps = match turns {
         Some(from) => turns::steps_with_tools(c, session, from)?,
@@ -86,7 +87,7 @@ pub(super) fn past(c: &Connection, session: SessionId, turn: TurnId) -> Result<V
             }
             Ok(Vec::new())
         };
-        past.push(one_turn(said, &steps, &joined, images)?);
+        past.push(one_turn(said, &steps, (&joined, &notes), images)?);
     }
     Ok(past)
 }
@@ -95,14 +96,20 @@ pub(super) fn past(c: &Connection, session: SessionId, turn: TurnId) -> Result<V
 fn one_turn(
     said: Vec<messages::Message>,
     steps: &[Step],
-    joined: &HashMap<MessageId, u32>,
+    (joined, notes): (&HashMap<MessageId, u32>, &HashMap<MessageId, Note>),
     images: impl Fn(MessageId) -> Result<Vec<Attachment>>,
 ) -> Result<Past> {
     let mut turn = Past::default();
     turn.flow.take_in(flow::of_steps(steps));
     let (mut meanwhile, mut answers) = (Vec::new(), Vec::new());
     for message in said {
-        turn.flow.take_in(flow::of_message(&message));
+        let note = notes.get(&message.id);
+        if note.is_some_and(|note| note.deleted_at.is_some()) {
+            turn.push(deleted());
+            continue;
+        }
+        let quoted = note.and_then(|note| note.quoted.as_deref());
+        turn.flow.take_in(flow::of_message(&message, quoted));
         match message.author {
             Author::Assistant => answers.push(Message::Assistant {
                 text: answer(&message),
@@ -111,12 +118,11 @@ fn one_turn(
             }),
             Author::User => {
                 let images = images(message.id)?;
+                let preface = note.map_or("", |note| &note.preface);
+                let text = told(preface, &message.text);
                 match joined.get(&message.id) {
-                    Some(before) => meanwhile.push((*before, while_running(&message.text, images))),
-                    None => turn.push(Message::User {
-                        text: message.text,
-                        images,
-                    }),
+                    Some(before) => meanwhile.push((*before, while_running(&text, images))),
+                    None => turn.push(Message::User { text, images }),
                 }
             }
         }
@@ -131,6 +137,14 @@ fn one_turn(
         turn.push(answer);
     }
     Ok(turn)
+}
+
+/// What stands where a message was that its sender deleted.
+fn deleted() -> Message {
+    Message::User {
+        text: "(From Nexflow: a message that stood here was deleted by its sender.)".to_owned(),
+        images: Vec::new(),
+    }
 }
 
 /// What was done in a turn up to its last result, and what it was told meanwhile: what was said after

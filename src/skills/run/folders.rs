@@ -149,6 +149,17 @@ impl Folders {
     }
 }
 
+/// Makes a session's workspace as the first skill that works in it would.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn make_workspace(dir: &Path) -> io::Result<()> {
+    if make(dir)? {
+        give(dir, user(dir))?;
+    }
+    Ok(())
+}
+
 fn mount(path: PathBuf, write: bool) -> Mount {
     if write {
         Mount::write(path)

@@ -1,10 +1,13 @@
 import type {
+  Account,
   Approval,
   Decision,
   Difference,
   Estimate,
   Grant,
   MessagePage,
+  Pairing,
+  Role,
   Session,
   SessionPage,
   Skill,
@@ -100,3 +103,10 @@ export const decide = (id: string, decision: Decision, more: { reason?: string; 
   request<Approval>('POST', `/approvals/${part(id)}`, { decision, ...more });
 export const grants = async () => (await request<{ grants: Grant[] }>('GET', '/grants')).grants;
 export const revoke = (id: string) => request<void>('DELETE', `/grants/${part(id)}`);
+
+export const users = async () => (await request<{ users: Account[] }>('GET', '/users')).users;
+export const setRole = (id: string, role: Role) => request<Account>('PATCH', `/users/${part(id)}`, { role });
+export const removeUser = (id: string) => request<void>('DELETE', `/users/${part(id)}`);
+export const pairings = async () => (await request<{ pairings: Pairing[] }>('GET', '/pairings')).pairings;
+export const pair = (which: { id?: string; code?: string; role?: Role; decision?: 'approve' | 'deny' }) =>
+  request<{ state: string; user?: Account }>('POST', '/pairings', which);

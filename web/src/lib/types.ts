@@ -1,9 +1,38 @@
 // What the HTTP interface answers. The contract is docs/api.md.
 
+export type Role = 'owner' | 'member' | 'viewer';
+
 export interface User {
   id: string;
   name: string;
-  role: 'owner' | 'member' | 'viewer';
+  role: Role;
+}
+
+/** Somebody on one channel. */
+export interface Account {
+  id: string;
+  person_id: string;
+  channel: string;
+  account: string;
+  name: string;
+  role: Role;
+  /** The role that the owner gave it; none where the configuration or the door decides. */
+  granted: Role | null;
+  listed: 'operator' | 'listed' | null;
+  created_at: string;
+  seen_at: string | null;
+}
+
+/** A stranger who asks to be let in. */
+export interface Pairing {
+  id: string;
+  state: 'pending' | 'denied';
+  channel: string;
+  account: string;
+  user: string;
+  name: string;
+  created_at: string;
+  expires_at: string;
 }
 
 /** Who stopped all skills, and when. */

@@ -1,10 +1,11 @@
-// The address of the page: /#/, /#/s/{id}, /#/skills, /#/approvals, /#/usage, /#/m/{id} (the time line of a message).
+// The address of the page: /#/, /#/s/{id}, /#/skills, /#/approvals, /#/usage, /#/people, /#/m/{id} (the time line of a message).
 
 export type Route =
   | { view: 'chat'; session: string | null }
   | { view: 'skills' }
   | { view: 'approvals' }
   | { view: 'usage' }
+  | { view: 'people' }
   | { view: 'trace'; message: string };
 
 export function parseRoute(hash: string): Route {
@@ -12,6 +13,7 @@ export function parseRoute(hash: string): Route {
   if (path === 'skills') return { view: 'skills' };
   if (path === 'approvals') return { view: 'approvals' };
   if (path === 'usage') return { view: 'usage' };
+  if (path === 'people') return { view: 'people' };
   const message = /^m\/([^/?]+)$/.exec(path)?.[1];
   if (message) return { view: 'trace', message: decodeURIComponent(message) };
   const session = /^s\/([^/?]+)$/.exec(path)?.[1];

@@ -1,0 +1,14 @@
+DROP TRIGGER messages_changed;
+ALTER TABLE messages DROP COLUMN deleted_at;
+ALTER TABLE messages DROP COLUMN edited_at;
+ALTER TABLE messages DROP COLUMN quoted;
+ALTER TABLE messages DROP COLUMN preface;
+ALTER TABLE inbox DROP COLUMN deleted_at;
+ALTER TABLE inbox DROP COLUMN preface;
+ALTER TABLE sessions DROP COLUMN room_skills;
+ALTER TABLE sessions DROP COLUMN room;
+DROP TABLE pairings;
+ALTER TABLE users DROP COLUMN removed_at;
+ALTER TABLE users DROP COLUMN seen_at;
+ALTER TABLE users DROP COLUMN listed;
+ALTER TABLE users DROP COLUMN granted;
