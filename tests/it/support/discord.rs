@@ -479,18 +479,54 @@ impl World {
             channel["last_message_id"] = last(id);
             channel
         };
-        json!({
-            "id": GUILD, "name": "The house", "owner_id": OWNER, "unavailable": false, "member_count": 4, "large": false,
-            "joined_at": chrono_now(), "afk_timeout": 300, "default_message_notifications": 0, "emojis": [], "stickers": [],
-            "explicit_content_filter": 0, "features": [], "mfa_level": 0, "nsfw_level": 0, "preferred_locale": "en-US",
-            "premium_tier": 0, "premium_progress_bar_enabled": false, "system_channel_flags": 0, "verification_level": 0,
-            "icon": null, "splash": null, "discovery_splash": null, "afk_channel_id": null, "application_id": null,
-            "system_channel_id": null, "rules_channel_id": null, "vanity_url_code": null, "description": null,
-            "banner": null, "public_updates_channel_id": null, "safety_alerts_channel_id": null,
+        let mut guild = json!({
+            "id": GUILD, "name": "The house", "owner_id": OWNER, "unavailable": false, "member_count": 4,
+            "joined_at": chrono_now(), "features": [], "preferred_locale": "en-US", "large": false,
             "roles": self.guild_roles(), "channels": [channel(GENERAL), channel(GARDEN)], "threads": [channel(THREAD)],
             "members": [{ "user": person(ME), "roles": [BOT_ROLE], "joined_at": chrono_now(), "deaf": false, "mute": false, "flags": 0 }],
-            "presences": [], "voice_states": [], "stage_instances": [], "guild_scheduled_events": [], "soundboard_sounds": [],
-        })
+        });
+        // What a client may rely on besides.
+        for list in [
+            "emojis",
+            "stickers",
+            "presences",
+            "voice_states",
+            "stage_instances",
+            "guild_scheduled_events",
+            "soundboard_sounds",
+        ] {
+            guild[list] = json!([]);
+        }
+        for number in [
+            "afk_timeout",
+            "default_message_notifications",
+            "explicit_content_filter",
+            "mfa_level",
+            "nsfw_level",
+            "premium_tier",
+            "system_channel_flags",
+            "verification_level",
+        ] {
+            guild[number] = 0.into();
+        }
+        for absent in [
+            "icon",
+            "splash",
+            "discovery_splash",
+            "afk_channel_id",
+            "application_id",
+            "system_channel_id",
+            "rules_channel_id",
+            "vanity_url_code",
+            "description",
+            "banner",
+            "public_updates_channel_id",
+            "safety_alerts_channel_id",
+        ] {
+            guild[absent] = Value::Null;
+        }
+        guild["premium_progress_bar_enabled"] = false.into();
+        guild
     }
 
     fn guild_roles(&self) -> Value {

@@ -36,7 +36,7 @@ pub(super) async fn answer(
         let file = world.files.get(name).cloned();
         return file.map_or_else(
             || StatusCode::NOT_FOUND.into_response(),
-            IntoResponse::into_response,
+            |data| data.into_response(),
         );
     }
     let Some(path) = uri.path().strip_prefix("/api/v10/") else {

@@ -13,7 +13,7 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{APPLICATION, GUILD, ME, MESSAGE_CONTENT, Order, Session, Shared, person};
+use super::{APPLICATION, GUILD, ME, MESSAGE_CONTENT, Order, Session, Shared, World, person};
 
 pub(super) async fn open(
     State(world): State<Shared>,
@@ -154,35 +154,15 @@ impl Connection {
         if intents >> 26 != 0 {
             return self.refuse(4013).await;
         }
-        let (id, ready, guild) = {
-            let mut world = self.world.lock().unwrap();
-            let may = world.mood.content;
-            if intents & MESSAGE_CONTENT != 0 && !may {
-                drop(world);
-                return self.refuse(4014).await;
-            }
-            world.identified += 1;
-            let id = format!("session-{}", world.identified);
-            let ready = json!({
-                "v": 10, "user": person(ME), "guilds": [{ "id": GUILD, "unavailable": true }], "session_id": id,
-                "resume_gateway_url": format!("{}/resume", world.url.replacen("http", "ws", 1)),
-                "application": { "id": APPLICATION, "flags": 1 << 19 }, "private_channels": [], "relationships": [],
-                "shard": data["shard"], "_trace": [],
-            });
-            (id, ready, world.guild())
-        };
-        let mut session = Session {
-            live: Some(orders.clone()),
-            ..Session::default()
-        };
-        session.tell("READY", &ready, true);
-        session.tell("GUILD_CREATE", &guild, true);
-        self.world
+        let begun = self
+            .world
             .lock()
             .unwrap()
-            .sessions
-            .insert(id.clone(), session);
-        self.session = Some(id);
+            .begin(intents, &data["shard"], orders);
+        match begun {
+            Ok(id) => self.session = Some(id),
+            Err(code) => return self.refuse(code).await,
+        }
         true
     }
 
@@ -215,5 +195,35 @@ impl Connection {
             self.send(json!({ "op": 9, "d": false })).await;
         }
         true
+    }
+}
+
+impl World {
+    /// A new session. At once, so that no event falls in between.
+    fn begin(
+        &mut self,
+        intents: u64,
+        shard: &Value,
+        orders: &mpsc::UnboundedSender<Order>,
+    ) -> Result<String, u16> {
+        if intents & MESSAGE_CONTENT != 0 && !self.mood.content {
+            return Err(4014);
+        }
+        self.identified += 1;
+        let id = format!("session-{}", self.identified);
+        let ready = json!({
+            "v": 10, "user": person(ME), "guilds": [{ "id": GUILD, "unavailable": true }], "session_id": id,
+            "resume_gateway_url": format!("{}/resume", self.url.replacen("http", "ws", 1)),
+            "application": { "id": APPLICATION, "flags": 1 << 19 }, "private_channels": [], "relationships": [],
+            "shard": shard, "_trace": [],
+        });
+        let mut session = Session {
+            live: Some(orders.clone()),
+            ..Session::default()
+        };
+        session.tell("READY", &ready, true);
+        session.tell("GUILD_CREATE", &self.guild(), true);
+        self.sessions.insert(id.clone(), session);
+        Ok(id)
     }
 }
