@@ -463,6 +463,15 @@ fn build(entry: &Entry, http: &Http) -> Result<Option<Arc<dyn Connector>>, Strin
         .map_err(|e| format!("channels.{}: {e}", entry.name))
 }
 
+/// For the fuzzer.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    /// Any bytes as what the gateway of Discord sends: read, and put in words.
+    pub fn discord(bytes: &[u8]) {
+        super::discord::fuzz(bytes);
+    }
+}
+
 /// Waits until cancelled: what a connector does whose messages come through the HTTP server.
 async fn served_elsewhere(cancel: CancellationToken) -> Result<(), ConnectorError> {
     cancel.cancelled().await;

@@ -1,6 +1,6 @@
 //! The parsers of what strangers send, for the fuzzer (`make fuzz`), each with what must hold.
 
-use crate::{sandbox, skills::manifest};
+use crate::{connectors, sandbox, skills::manifest};
 
 /// Any bytes as a SKILL.md: a document, or a fault with a line of the file.
 pub fn manifest(bytes: &[u8]) {
@@ -18,4 +18,9 @@ pub fn policy(bytes: &[u8]) {
 /// Any bytes as a request to the gate.
 pub fn request(bytes: &[u8]) {
     sandbox::fuzzing::request(bytes);
+}
+
+/// Any bytes as what the gateway of Discord sends.
+pub fn discord(bytes: &[u8]) {
+    connectors::fuzzing::discord(bytes);
 }

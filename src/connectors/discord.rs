@@ -260,6 +260,17 @@ impl Connector for Discord {
     }
 }
 
+/// Any bytes as an event; a message that is one has words.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(Some(wire::Event::Message(message))) = wire::event(&text) {
+        let world = world::World::default();
+        assert!(!hear::text(&message, 1, &world).is_empty() || !message.attachments.is_empty());
+        drop(hear::reply(&message, 1, &world));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 mod approvals;
 mod kill;
 mod messages;
+mod peer;
 mod people;
 mod trouble;
 

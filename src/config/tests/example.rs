@@ -24,7 +24,7 @@ fn the_example_works_without_variables() {
         );
         assert!(problem.line.is_some(), "{problem}");
     }
-    assert_eq!(loaded.problems.len(), 7, "{:?}", told(&loaded));
+    assert_eq!(loaded.problems.len(), 8, "{:?}", told(&loaded));
     assert_eq!(loaded.config.server, api::Config::default());
 }
 
@@ -37,6 +37,7 @@ fn the_example_works_with_its_variables() {
         ("ZAI_API_KEY", "k"),
         ("OPENROUTER_API_KEY", "k"),
         ("CUSTOM_LLM_URL", "http://127.0.0.1:1/v1"),
+        ("DISCORD_BOT_TOKEN", "k"),
         ("WEBHOOK_HOME_SECRET", "k"),
         ("WEBHOOK_HOME_REPLY_URL", "http://127.0.0.1:1/"),
     ];

@@ -171,7 +171,7 @@ impl<'a> Ear<'a> {
     pub(super) async fn keep(&self) -> Result<(), AcceptError> {
         let newest = {
             let progress = self.progress();
-            if progress.open > 0 || progress.newest <= progress.written {
+            if progress.open > 0 || progress.newest <= progress.written + MARGIN / 2 {
                 return Ok(());
             }
             progress.newest

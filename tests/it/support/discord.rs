@@ -240,13 +240,29 @@ impl Discord {
         self.interact(channel, user, (3, data))
     }
 
+    /// The same, with the message that the button is in.
+    pub fn press_on(
+        &self,
+        channel: &str,
+        user: &str,
+        (custom_id, message): (&str, &Value),
+    ) -> String {
+        let data = json!({ "component_type": 2, "custom_id": custom_id, "message": message });
+        self.interact(channel, user, (3, data))
+    }
+
     fn interact(&self, channel: &str, user: &str, (kind, data): (u64, Value)) -> String {
         let mut world = self.world();
         let (id, token) = (world.id(), format!("interaction-token-{}", world.id()));
         let mut event = json!({
             "id": id, "application_id": APPLICATION, "type": kind, "token": token, "version": 1,
-            "channel_id": channel, "channel": channel_object(channel), "data": data, "locale": "en-US",
+            "channel_id": channel, "channel": channel_object(channel), "data": data, "locale": "en-US", "app_permissions": "0", "entitlements": [],
+            "authorizing_integration_owners": {}, "attachment_size_limit": 10_485_760,
         });
+        let message = event["data"].as_object_mut().unwrap().remove("message");
+        if let Some(message) = message {
+            event["message"] = message;
+        }
         match guild_of(channel) {
             Some(guild) => {
                 event["guild_id"] = guild.into();
