@@ -15,7 +15,7 @@ help:
 	@echo "make test     everything that CI runs"
 	@echo "make torture  the kill harness for a long time: KILLS=1000 SEED=..."
 	@echo "make bench    the benchmarks"
-	@echo "make fuzz     the parsers of what strangers send, FUZZ_SECONDS each"
+	@echo "make fuzz     the parsers of what strangers send and models write, FUZZ_SECONDS each"
 
 ## Running
 
@@ -99,7 +99,7 @@ bench: build
 FUZZ_SECONDS ?= 60
 fuzz:
 	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
-	for target in manifest policy request discord; do \
+	for target in manifest policy request render discord; do \
 		mkdir -p fuzz/corpus/$$target && cp -n fuzz/seeds/$$target/* fuzz/corpus/$$target/ && \
 		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 || exit 1; done
 

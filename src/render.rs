@@ -42,7 +42,7 @@ fn closing(status: &str, limit: usize, gap: bool) -> Option<Line> {
         style: Style::ITALIC,
         link: None,
     };
-    (!blank(&span.text)).then(|| Line::note(vec![span], gap))
+    (!blank(&span.text)).then(|| Line::note(span, gap))
 }
 
 /// Whether nothing of a text can be seen. Platforms refuse such posts.

@@ -32,6 +32,12 @@ pub fn draft(markdown: &str, status: &str) -> String {
     if blank(&post) { "…".to_owned() } else { post }
 }
 
+/// What calls everybody.
+const CALLS: &[&str] = &["@everyone", "@here"];
+
+/// What an address does not end with.
+const ENDS: &[char] = &['.', ',', ':', ';', '"', '\'', ')', ']'];
+
 /// How Discord counts.
 struct Characters;
 
@@ -74,7 +80,12 @@ impl Scale for Characters {
     }
 
     fn char(&self, _line: &Line, _span: &Span, c: char) -> usize {
-        1 + usize::from("\\*_`~|[<@".contains(c))
+        match c {
+            '\\' | '*' | '_' | '`' | '~' | '|' | '[' | '<' | '@' => 2,
+            // Of an address, which may get `<` and `>`.
+            ':' => 3,
+            _ => 1,
+        }
     }
 }
 
@@ -136,7 +147,11 @@ fn write(lines: &[Line]) -> String {
             Kind::Rule => out.push_str(&format!("{prefix}{RULE}")),
             Kind::Text | Kind::Heading(_) => {
                 out.push_str(&prefix);
+                let start = out.len();
                 spans(&mut out, line);
+                if let Some(at) = out.get(start..).and_then(leads) {
+                    out.insert(start + at, '\\');
+                }
             }
         }
         above = Some(line);
@@ -168,29 +183,28 @@ fn fenced(out: &mut String, code: &str) {
 /// The text of a line.
 fn spans(out: &mut String, line: &Line) {
     let bold = matches!(line.kind, Kind::Heading(4..));
-    let mut rest = line.spans.as_slice();
-    let mut at_start = true;
-    while let Some(first) = rest.first() {
-        let same = rest.iter().take_while(|s| s.link == first.link).count();
-        let (group, after) = rest.split_at(same);
-        rest = after;
+    let all: Vec<&Span> = line.spans.iter().collect();
+    for group in all.chunk_by(|a, b| a.link == b.link) {
+        let link = group.first().and_then(|s| s.link.as_ref());
         let label: String = group.iter().map(|s| s.text.as_str()).collect();
-        match &first.link {
+        match link {
+            // Discord does not hide an address behind another one.
             Some(url) if label.contains("://") => {
-                // Discord does not hide an address behind another one.
-                styled(out, group, bold, at_start);
-                if url::Url::parse(&label).map(String::from).as_deref() != Ok(url) {
-                    out.push_str(&format!(" ({})", target(url)));
+                let same = url::Url::parse(&label).is_ok_and(|u| u.as_str() == &**url);
+                if same && address(&label) == Some(label.len()) {
+                    out.push_str(&format!("<{label}>"));
+                } else {
+                    styled(out, group, bold);
+                    out.push_str(&format!(" <{}>", target(url)));
                 }
             }
             Some(url) => {
                 out.push('[');
-                styled(out, group, bold, false);
+                styled(out, group, bold);
                 out.push_str(&format!("]({})", target(url)));
             }
-            None => styled(out, group, bold, at_start),
+            None => styled(out, group, bold),
         }
-        at_start = false;
     }
 }
 
@@ -200,17 +214,17 @@ fn target(url: &str) -> String {
 }
 
 /// Spans with the marks of their styles.
-fn styled(out: &mut String, spans: &[Span], bold: bool, mut at_start: bool) {
+fn styled(out: &mut String, spans: &[&Span], bold: bool) {
+    let also = if bold { Style::BOLD } else { Style::default() };
     let mut open = Vec::new();
-    for span in spans {
-        let also = if bold { Style::BOLD } else { Style::default() };
+    for (at, span) in spans.iter().enumerate() {
         let wanted = span.style.with(also).without(Style::CODE);
         let (closed, opened) = change(&mut open, wanted);
         for style in &closed {
             out.push_str(mark(*style));
         }
         // Marks that end and marks that begin are not to be read as one.
-        if !closed.is_empty() && !opened.is_empty() {
+        if !opened.is_empty() && out.ends_with(['*', '_', '~', '|']) {
             out.push(NOTHING);
         }
         for style in &opened {
@@ -219,9 +233,8 @@ fn styled(out: &mut String, spans: &[Span], bold: bool, mut at_start: bool) {
         if span.is_code() {
             code(out, &span.text);
         } else {
-            escape(out, &span.text, at_start);
+            escape(out, &span.text, at + 1 == spans.len());
         }
-        at_start = false;
     }
     for style in open.iter().rev() {
         out.push_str(mark(*style));
@@ -252,44 +265,37 @@ fn code(out: &mut String, text: &str) {
     out.push_str("``");
 }
 
-/// Text that is to be read as it stands: no mark in it counts, and nobody is called by it.
-fn escape(out: &mut String, text: &str, at_start: bool) {
-    let number = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let number = if at_start {
-        text.len() - number.len()
-    } else {
-        0
-    };
-    let mut skip = 0;
-    for (at, c) in text.char_indices() {
-        if at < skip {
-            continue;
-        }
-        let rest = text.get(at..).unwrap_or_default();
-        let next = rest.get(c.len_utf8()..).unwrap_or_default();
+/// Text that is to be read as it stands: no mark in it counts, and nobody is called by it. `last`: nothing
+/// follows it directly.
+fn escape(out: &mut String, text: &str, last: bool) {
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
         if let Some(length) = address(rest) {
             // Marks within an address are not read as marks, but escapes would be read as address.
-            out.push_str(rest.get(..length).unwrap_or_default());
-            skip = at + length;
+            let (url, after) = rest.split_at(length);
+            let ended = after.trim_start_matches(ENDS).chars().next();
+            if ended.map_or(last, char::is_whitespace) {
+                out.push_str(url);
+            } else {
+                out.push_str(&format!("<{url}>"));
+            }
+            rest = after;
             continue;
         }
-        let leads = at_start && at == 0 && matches!(c, '#' | '>' | '-' | '+');
-        let numbers = number > 0 && at == number && c == '.';
-        if matches!(c, '\\' | '*' | '_' | '`' | '~' | '|' | '[') || leads || numbers {
-            out.push('\\');
-        }
-        if c == '<' && !next.starts_with(['@', '#', ':', '/']) {
+        // Escaped, a mention would not be shown as one, but still call people.
+        let calls = match c {
+            '<' => rest.starts_with("<@"),
+            '@' => CALLS.iter().any(|name| rest.starts_with(name)),
+            _ => false,
+        };
+        if matches!(c, '\\' | '*' | '_' | '`' | '~' | '|' | '[') || (c == '<' && !calls) {
             out.push('\\');
         }
         out.push(c);
-        let calls = c == '@'
-            && ["everyone", "here", "&", "!"]
-                .iter()
-                .any(|n| next.starts_with(n));
-        let refers = c == '<' && next.starts_with(['@', '#', ':', '/']);
-        if calls || refers {
+        if calls {
             out.push(NOTHING);
         }
+        rest = rest.get(c.len_utf8()..).unwrap_or_default();
     }
 }
 
@@ -300,5 +306,20 @@ fn address(text: &str) -> Option<usize> {
     }
     let inside = |c: char| c.is_alphanumeric() || "-._:/?#]@!$&'()+,;=%".contains(c);
     let end = text.find(|c| !inside(c)).unwrap_or(text.len());
-    Some(end)
+    let url = text.get(..end).unwrap_or_default();
+    // Wherever it stands, it calls.
+    let call = CALLS.iter().filter_map(|name| url.find(name)).min();
+    let url = url.get(..call.unwrap_or(end)).unwrap_or_default();
+    Some(url.trim_end_matches(ENDS).len())
+}
+
+/// Whether a line that begins so would be read as a heading, a list or a quote: how many bytes stand
+/// before the character to escape.
+fn leads(text: &str) -> Option<usize> {
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let digits = text.len() - rest.len();
+    if digits > 0 {
+        return rest.starts_with('.').then_some(digits);
+    }
+    text.starts_with(['#', '>', '-', '+']).then_some(0)
 }

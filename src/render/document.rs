@@ -2,6 +2,7 @@
 //! list of spans. Nothing nests, so no text can be too deep to render and any text can be cut anywhere.
 
 mod read;
+mod source;
 
 use std::sync::Arc;
 

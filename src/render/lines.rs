@@ -1,6 +1,6 @@
 //! A document laid out as lines: what is cut into posts, and what a platform writes.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
@@ -19,7 +19,7 @@ pub(super) struct Line {
     pub(super) gap: bool,
     pub(super) kind: Kind,
     /// Without line breaks. Space at an end of a style belongs to no style.
-    pub(super) spans: Vec<Span>,
+    pub(super) spans: VecDeque<Span>,
     /// How good a post can begin with it.
     pub(super) joint: Joint,
 }
@@ -60,13 +60,13 @@ impl Joint {
 
 impl Line {
     /// A line of text on its own.
-    pub(super) fn note(spans: Vec<Span>, gap: bool) -> Self {
+    pub(super) fn note(span: Span, gap: bool) -> Self {
         Self {
             block: usize::MAX,
             place: Place::default(),
             gap,
             kind: Kind::Text,
-            spans,
+            spans: [span].into(),
             joint: Joint::Block,
         }
     }
@@ -124,7 +124,7 @@ fn add(lines: &mut Vec<Line>, block: usize, of: Block) {
             place: Place::default(),
             gap: false,
             kind,
-            spans,
+            spans: spans.into(),
             joint: Joint::Line,
         });
     };
@@ -180,7 +180,7 @@ fn broken(spans: Vec<Span>) -> Vec<Vec<Span>> {
 
 /// A line of text without space at its ends; space within carries only the looks of both its sides, so
 /// that no style begins or ends with space.
-pub(super) fn smooth(spans: Vec<Span>) -> Vec<Span> {
+fn smooth(spans: Vec<Span>) -> Vec<Span> {
     let mut pieces: Vec<Span> = Vec::with_capacity(spans.len());
     for span in spans {
         if span.is_code() {
@@ -232,8 +232,13 @@ fn share_spaces(pieces: &mut [Span], is_space: impl Fn(&Span) -> bool) {
         let Some((_, style, link)) = looks.get(next) else {
             continue;
         };
-        piece.style = before.0.shared(*style).without(Style::CODE);
-        piece.link = before.1.clone().filter(|l| Some(l) == link.as_ref());
+        if before.1 == *link {
+            piece.style = before.0.shared(*style).without(Style::CODE);
+            piece.link = link.clone();
+        } else {
+            piece.style = Style::default();
+            piece.link = None;
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::document::{Place, Span};
-use super::lines::{Joint, Kind, Line, smooth};
+use super::lines::{Joint, Kind, Line};
 
 /// What a text takes of a post.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -176,10 +176,8 @@ fn cut_within(
     if let Some(marker) = tail.place.marker.take() {
         tail.place.indent += marker.width();
     }
-    if !head.is_code() {
-        head.spans = smooth(head.spans);
-        tail.spans = smooth(tail.spans);
-    }
+    trim(&mut head, false);
+    trim(&mut tail, true);
     (Some(head), (!tail.spans.is_empty()).then_some(tail))
 }
 
@@ -264,32 +262,56 @@ impl Span {
 
 /// Takes what follows a place from a line.
 fn take_from(line: &mut Line, (at, byte): Spot) -> Line {
-    let mut spans = line.spans.split_off(at);
-    if let Some(first) = spans.first_mut()
+    let mut head: VecDeque<Span> = line.spans.drain(..at).collect();
+    if let Some(first) = line.spans.front_mut()
         && byte > 0
     {
         let rest = first.text.split_off(byte);
-        let torn = std::mem::replace(&mut first.text, rest);
-        line.spans.push(Span {
-            text: torn,
-            ..first.clone()
+        head.push_back(Span {
+            text: std::mem::replace(&mut first.text, rest),
+            style: first.style,
+            link: first.link.clone(),
         });
     }
     Line {
-        spans,
-        ..line.clone_without_text()
+        block: line.block,
+        place: line.place.clone(),
+        gap: line.gap,
+        kind: line.kind.clone(),
+        spans: std::mem::replace(&mut line.spans, head),
+        joint: line.joint,
     }
 }
 
-impl Line {
-    fn clone_without_text(&self) -> Self {
-        Self {
-            block: self.block,
-            place: self.place.clone(),
-            gap: self.gap,
-            kind: self.kind.clone(),
-            spans: Vec::new(),
-            joint: self.joint,
+/// Takes space from the end where a line was torn. Code keeps it.
+fn trim(line: &mut Line, start: bool) {
+    if line.is_code() {
+        return;
+    }
+    loop {
+        let end = if start {
+            line.spans.front_mut()
+        } else {
+            line.spans.back_mut()
+        };
+        let Some(span) = end.filter(|s| !s.is_code()) else {
+            return;
+        };
+        let kept = if start {
+            span.text.trim_start()
+        } else {
+            span.text.trim_end()
+        };
+        if kept.len() < span.text.len() {
+            span.text = kept.to_owned();
+        }
+        if !span.text.is_empty() {
+            return;
+        }
+        if start {
+            line.spans.pop_front();
+        } else {
+            line.spans.pop_back();
         }
     }
 }
@@ -299,8 +321,11 @@ impl Line {
 pub(super) fn end_of(lines: Vec<Line>, closing: Option<Line>, scale: &dyn Scale) -> Vec<Line> {
     let limit = scale.limit();
     let mut rest = lines;
+    if empty(&rest) {
+        rest.clear();
+    }
     rest.extend(closing);
-    let mark = Line::note(vec![Span::plain("…")], false);
+    let mark = Line::note(Span::plain("…"), false);
     let mut room = limit.minus(weight(&mark, None, scale, limit));
     let mut first = rest.len();
     let mut cut = None;
@@ -368,8 +393,6 @@ fn end_of_line(mut line: Line, room: Cost, scale: &dyn Scale) -> Option<Line> {
         }
     }
     let mut tail = take_from(&mut line, word.or(character)?);
-    if !tail.is_code() {
-        tail.spans = smooth(tail.spans);
-    }
+    trim(&mut tail, true);
     (!tail.spans.is_empty()).then_some(tail)
 }

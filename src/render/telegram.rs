@@ -374,9 +374,10 @@ impl Writer {
     }
 
     fn end_quote(&mut self) {
-        self.end_pre();
-        let open = self.quote.take();
-        self.close_all(open);
+        if let Some(open) = self.quote.take() {
+            self.end_pre();
+            self.close(open);
+        }
     }
 }
 

@@ -2,17 +2,14 @@
 
 use std::{ops::Range, sync::Arc};
 
+use super::{
+    Block, Content, Document, Marker, Place, Span, Style, Table, shows,
+    source::{address, gap_above, language, said, tidy, too_deep},
+};
 use pulldown_cmark::{Alignment, CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
-use url::Url;
 
-use super::{Block, Content, Document, Marker, Place, Span, Style, Table, shows};
-
-/// Deeper than people write; the parser needs long for lines that open more containers.
-const DEEPEST: usize = 16;
 /// Columns that list items take at most.
 const INDENT: usize = 24;
-/// A longer address is text: it may have to be cut.
-const LONGEST_LINK: usize = 512;
 
 /// Reads an answer. Nothing of its visible text is left out, whatever it is.
 pub(in crate::render) fn read(markdown: &str) -> Document {
@@ -32,54 +29,6 @@ pub(in crate::render) fn read(markdown: &str) -> Document {
     Document {
         blocks: reader.blocks,
     }
-}
-
-/// Every line break as `\n`, without what does not show.
-fn tidy(markdown: &str) -> String {
-    let mut out = String::with_capacity(markdown.len());
-    let mut chars = markdown.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\r' if chars.peek() == Some(&'\n') => {}
-            '\r' | '\u{2028}' | '\u{2029}' => out.push('\n'),
-            c if shows(c) => out.push(c),
-            _ => {}
-        }
-    }
-    out
-}
-
-/// Whether a line opens more quotes and lists than anybody would nest.
-fn too_deep(source: &str) -> bool {
-    source.lines().any(|line| {
-        let text = line.trim_start_matches(|c: char| " \t>-+*.)".contains(c) || c.is_ascii_digit());
-        let lead = line.get(..line.len() - text.len()).unwrap_or_default();
-        if text.is_empty() && is_rule(lead) {
-            return false;
-        }
-        let opened = |word: &str| {
-            let item = word.trim_matches('>');
-            let number = item.trim_end_matches(['.', ')']);
-            let numbered = number.len() + 1 == item.len();
-            let is_item = matches!(item, "-" | "+" | "*") || numbered;
-            word.matches('>').count() + usize::from(is_item)
-        };
-        lead.split_whitespace().map(opened).sum::<usize>() > DEEPEST
-    })
-}
-
-/// Whether it is a rule written with spaces, such as `- - -`.
-fn is_rule(lead: &str) -> bool {
-    let mut marks = lead.chars().filter(|c| !c.is_whitespace());
-    let first = marks.next();
-    matches!(first, Some('-' | '*')) && marks.all(|c| Some(c) == first)
-}
-
-/// The address as it is linked, or none if it is not one to link.
-fn address(url: &str) -> Option<Arc<str>> {
-    let url = Url::parse(url.trim()).ok()?;
-    let linked = matches!(url.scheme(), "http" | "https" | "tg");
-    (linked && url.as_str().len() <= LONGEST_LINK).then(|| url.as_str().into())
 }
 
 /// A link or picture that is being read.
@@ -149,7 +98,7 @@ impl<'a> Reader<'a> {
             Event::SoftBreak | Event::HardBreak => self.push("\n"),
             Event::Rule => {
                 self.flush();
-                let gap = self.gap_above(range.start);
+                let gap = gap_above(self.source, range.start);
                 self.add(gap, Content::Rule);
             }
             Event::TaskListMarker(done) => {
@@ -201,7 +150,7 @@ impl<'a> Reader<'a> {
                     CodeBlockKind::Indented => "".into(),
                 };
                 self.code = Some(Code {
-                    gap: self.gap_above(range.start),
+                    gap: gap_above(self.source, range.start),
                     language,
                     text: String::new(),
                 });
@@ -209,7 +158,7 @@ impl<'a> Reader<'a> {
             Tag::List(first) => self.lists.push(first),
             Tag::Item => self.start_item(range),
             Tag::Table(alignments) => {
-                self.gap = Some(self.gap_above(range.start));
+                self.gap = Some(gap_above(self.source, range.start));
                 self.table = Some(Table {
                     right: alignments.iter().map(|a| *a == Alignment::Right).collect(),
                     rows: Vec::new(),
@@ -230,7 +179,7 @@ impl<'a> Reader<'a> {
             _ => Marker::Bullet,
         };
         self.widths.push(marker.width());
-        self.marker = Some((marker, self.gap_above(range.start)));
+        self.marker = Some((marker, gap_above(self.source, range.start)));
     }
 
     fn end(&mut self, tag: TagEnd) {
@@ -323,9 +272,12 @@ impl<'a> Reader<'a> {
     /// Tags for looks are obeyed, all other HTML is shown as it stands.
     fn html(&mut self, text: &str, range: &Range<usize>) {
         self.begin(range);
-        let name = text.trim().trim_matches(['<', '>', '/', ' ']);
-        let style = match name.to_ascii_lowercase().as_str() {
-            "br" => return self.push("\n"),
+        let tag = text.trim().strip_prefix('<');
+        let tag = tag.and_then(|t| t.strip_suffix('>')).unwrap_or_default();
+        let tag = tag.to_ascii_lowercase();
+        let end = tag.strip_prefix('/');
+        let style = match end.unwrap_or(&tag) {
+            "br" | "br/" | "br /" => return self.push("\n"),
             "b" | "strong" => Style::BOLD,
             "i" | "em" => Style::ITALIC,
             "u" | "ins" => Style::UNDERLINE,
@@ -334,7 +286,7 @@ impl<'a> Reader<'a> {
             "code" | "kbd" => Style::CODE,
             _ => return self.push(text),
         };
-        if text.trim().starts_with("</") {
+        if end.is_some() {
             self.close(style);
         } else {
             self.open(style);
@@ -360,7 +312,7 @@ impl<'a> Reader<'a> {
     /// Notes whether a gap is above the text that begins here.
     fn begin(&mut self, range: &Range<usize>) {
         if self.gap.is_none() && self.table.is_none() {
-            self.gap = Some(self.gap_above(range.start));
+            self.gap = Some(gap_above(self.source, range.start));
         }
     }
 
@@ -432,35 +384,5 @@ impl<'a> Reader<'a> {
             gap,
             content,
         });
-    }
-
-    /// Whether the line above a place in the source is blank.
-    fn gap_above(&self, at: usize) -> bool {
-        let before = self.source.get(..at).unwrap_or_default();
-        let Some(end) = before.rfind('\n') else {
-            return false;
-        };
-        let above = before.get(..end).unwrap_or_default();
-        above.trim_end_matches([' ', '\t', '>']).ends_with('\n')
-    }
-}
-
-/// Whether a label says the address.
-fn said(url: &str, label: &str) -> bool {
-    let bare = |text: &str| {
-        let text = text.trim().trim_end_matches('/');
-        text.strip_prefix("mailto:").unwrap_or(text).to_owned()
-    };
-    bare(url) == bare(label)
-}
-
-/// The language of a fence, if its first word can be one.
-fn language(info: &str) -> Arc<str> {
-    let word = info.split_whitespace().next().unwrap_or_default();
-    let known = |c: char| c.is_ascii_alphanumeric() || "+#_.-".contains(c);
-    if word.len() <= 32 && word.chars().all(known) {
-        word.into()
-    } else {
-        "".into()
     }
 }
