@@ -4,6 +4,7 @@ mod access;
 mod analytics;
 mod approvals;
 mod assets;
+mod attachments;
 mod audit;
 mod chat;
 mod drain;
@@ -139,6 +140,7 @@ pub fn router(shared: Arc<Shared>, door: Door) -> Router {
     Router::new()
         .merge(open_routes())
         .merge(routes())
+        .merge(session_routes())
         .merge(model_routes())
         .merge(people_routes())
         .fallback(assets::page)
@@ -167,15 +169,6 @@ fn routes() -> Router<App> {
         .route("/api/v1/status", get(health::status))
         .route("/api/v1/chat", post(chat::send))
         .route("/api/v1/turns/{id}", delete(chat::cancel))
-        .route("/api/v1/sessions", get(sessions::list))
-        .route(
-            "/api/v1/sessions/{id}",
-            get(sessions::show)
-                .delete(sessions::remove)
-                .patch(providers::choose),
-        )
-        .route("/api/v1/sessions/{id}/messages", get(sessions::messages))
-        .route("/api/v1/messages/{id}/trace", get(traces::show))
         .route("/api/v1/skills", get(skills::list))
         .route(
             "/api/v1/skills/{name}",
@@ -222,6 +215,24 @@ fn routes() -> Router<App> {
         .route("/api/v1/audit/verify", get(audit::verify))
         .route("/ws/chat/{session}", get(socket::chat))
         .route("/ws/logs", get(logs::watch))
+}
+
+/// The same, about what was said.
+fn session_routes() -> Router<App> {
+    Router::new()
+        .route("/api/v1/sessions", get(sessions::list))
+        .route(
+            "/api/v1/sessions/{id}",
+            get(sessions::show)
+                .delete(sessions::remove)
+                .patch(providers::choose),
+        )
+        .route("/api/v1/sessions/{id}/messages", get(sessions::messages))
+        .route("/api/v1/messages/{id}/trace", get(traces::show))
+        .route(
+            "/api/v1/messages/{id}/attachments/{n}",
+            get(attachments::show),
+        )
 }
 
 /// The same, about models.

@@ -402,6 +402,16 @@ impl Registry {
         }
     }
 
+    /// These and no others.
+    #[cfg(test)]
+    pub(crate) fn of(named: impl IntoIterator<Item = (&'static str, Arc<dyn Connector>)>) -> Self {
+        let named = named.into_iter().map(|(name, c)| (name.to_owned(), c));
+        Self {
+            named: Arc::new(named.collect()),
+            off: Arc::new([]),
+        }
+    }
+
     /// One connector.
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Connector>> {
         self.named.get(name)

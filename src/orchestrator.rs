@@ -32,6 +32,8 @@ mod question;
 mod recover;
 mod reopen;
 mod resume;
+#[cfg(test)]
+mod rig;
 mod running;
 mod spend;
 mod status;

@@ -12,6 +12,7 @@ pub mod attempts;
 pub mod audit;
 pub mod budgets;
 pub mod drafts;
+pub mod files;
 pub mod frames;
 pub mod grants;
 pub mod inbox;

@@ -2,6 +2,7 @@
 //! executable skill is one more ([`skill`]).
 
 mod ability;
+pub mod files;
 mod instructions;
 pub mod plan;
 mod reminders;
@@ -176,6 +177,7 @@ pub const KINDS: &[Make] = &[
     script::run,
     plan::propose,
     session::begin_new,
+    files::send,
 ];
 
 /// The arguments of a call, or what is wrong with them.

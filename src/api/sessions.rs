@@ -171,30 +171,27 @@ fn said(c: &Connection, message: messages::Message, channel: &str) -> Result<Sai
         turn_id: message.turn,
         status: message.status,
         channel: channel.to_owned(),
-        attachments: Vec::new(),
+        attachments: messages::attachment_infos(c, message.id)?,
         tool_calls: Vec::new(),
         provider: None,
         model: None,
         usage: None,
     };
-    if user {
-        shown.attachments = messages::attachment_infos(c, message.id)?;
-        if let Some((state, _)) = inbox::state(c, message.id)? {
-            shown.status = match state.as_str() {
-                "answered" => "ok".to_owned(),
-                // The answer is that of the turn it joined.
-                "merged" => match message
-                    .turn
-                    .map(|id| turns::get(c, id))
-                    .transpose()?
-                    .flatten()
-                {
-                    Some(turn) if turn.state != "answered" => turn.state,
-                    _ => "ok".to_owned(),
-                },
-                _ => state,
-            };
-        }
+    if user && let Some((state, _)) = inbox::state(c, message.id)? {
+        shown.status = match state.as_str() {
+            "answered" => "ok".to_owned(),
+            // The answer is that of the turn it joined.
+            "merged" => match message
+                .turn
+                .map(|id| turns::get(c, id))
+                .transpose()?
+                .flatten()
+            {
+                Some(turn) if turn.state != "answered" => turn.state,
+                _ => "ok".to_owned(),
+            },
+            _ => state,
+        };
     }
     if let Some(turn) = turn {
         let (used, cost) = usage::of_turn(c, turn.id)?;

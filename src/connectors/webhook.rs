@@ -96,6 +96,9 @@ fn post(what: &Outgoing) -> String {
         if !what.also_in_reply_to.is_empty() {
             body.insert("also_in_reply_to".to_owned(), json!(what.also_in_reply_to));
         }
+        if !what.files.is_empty() {
+            body.insert("attachments".to_owned(), json!(what.files));
+        }
         if what.notice {
             body.insert("kind".to_owned(), "notice".into());
         }

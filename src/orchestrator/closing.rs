@@ -10,7 +10,7 @@ use crate::{
     fail::{self, Point},
     providers::About,
     store::{
-        Result, Tx, frames,
+        Result, Tx, files, frames,
         inbox::State,
         messages::{self, Author, Message},
         outbox::{self, Parcel},
@@ -18,6 +18,7 @@ use crate::{
         turns::{self, End, Said, StepKind},
         usage,
     },
+    tools::files::NAME as SEND_FILE,
     types::{
         MessageId, StepId, Timestamp, TurnId,
         frame::{Body, CallStatus, ErrorInfo, UsageInfo},
@@ -55,7 +56,7 @@ pub(super) async fn answered(
     };
     let charge = work.purse.paid(&work.core, &said, &about);
     work.open = None;
-    let text = all_text(work, &said.text);
+    let text = all_text(work, &said.text) + &captions(work);
     let text = if text.trim().is_empty() {
         "(The model gave an empty answer.)".to_owned()
     } else {
@@ -158,6 +159,23 @@ pub(super) async fn failed_if_open(work: &mut Work, why: (&'static str, &str)) -
         Some(turn) if turn.state == "running" => failed(work, why).await,
         _ => Ok(()),
     }
+}
+
+/// A line about each file that goes out with the answer, where the model gave one.
+fn captions(work: &Work) -> String {
+    let mut lines = String::new();
+    for step in work.steps.iter().filter(|s| s.status == CallStatus::Ok) {
+        let StepKind::Tool { call, .. } = &step.kind else {
+            continue;
+        };
+        let given = |key: &str| call.args.get(key).and_then(Value::as_str);
+        let caption = given("caption").map_or("", str::trim);
+        if call.tool == SEND_FILE && !caption.is_empty() {
+            let name = given("path").and_then(|path| path.rsplit('/').next());
+            lines.push_str(&format!("\n\n`{}`: {caption}", name.unwrap_or_default()));
+        }
+    }
+    lines
 }
 
 /// What the model said in all of the turn.
@@ -299,6 +317,10 @@ fn write(
         at: now,
     };
     messages::insert(tx, &message)?;
+    if answer.state == State::Answered {
+        files::attach(tx, turn.id, id)?;
+    }
+    files::forget(tx, turn.id)?;
     collect::finish(tx, turn, answer.state, now)?;
     outbox::insert(tx, parcel)?;
     sessions::touch(tx, turn.session, "", now)?;
@@ -315,7 +337,11 @@ fn write(
     }
     let (usage, cost) = usage::of_turn(tx, turn.id)?;
     let usage = UsageInfo::new(usage, cost);
-    tx.show(turn.session, last_frame(turn.id, (&message, answer), usage))
+    let mut last = last_frame(turn.id, (&message, answer), usage);
+    if let Body::Completed { attachments, .. } = &mut last {
+        *attachments = messages::attachment_infos(tx, id)?;
+    }
+    tx.show(turn.session, last)
 }
 
 /// The frame that ends a turn.
@@ -339,6 +365,7 @@ fn last_frame(turn_id: TurnId, (said, answer): (&Message, &Answer), usage: Usage
         message_id,
         text,
         status: said.status.clone(),
+        attachments: Vec::new(),
         usage,
         provider: answer.provider.clone(),
         model: answer.model.clone(),

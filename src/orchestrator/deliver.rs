@@ -14,7 +14,7 @@ use crate::{
     connectors::ConnectorError,
     fail::{self, Point},
     store::{
-        Result, StoreError, attempts, drafts,
+        Result, StoreError, Tx, attempts, drafts,
         outbox::{self, Parcel},
     },
     types::{Timestamp, frame::Body},
@@ -87,78 +87,72 @@ async fn take(core: &Core, places: usize) -> Result<(Vec<Parcel>, Option<Timesta
 }
 
 /// What follows from one try.
+#[derive(Clone)]
 enum Outcome {
     Delivered,
     /// What it says does not hold any more; whether it may have arrived before.
     Withdrawn(bool),
-    Retry(String, Option<Duration>),
-    Ambiguous(String),
+    /// Why, and how long to wait.
+    Retry(String, Duration),
+    Ambiguous(String, Duration),
     GivenUp(&'static str, String),
 }
 
 /// One try, and what follows from it, written.
 async fn deliver(core: &Core, parcel: Parcel) -> Result<()> {
     let outcome = outcome(core, &parcel).await;
-    let (now, connector) = (core.parts.clock.now(), parcel.to.connector.clone());
-    let (id, attempts, session) = (parcel.id, parcel.attempts, parcel.session);
-    let answered = parcel.turn.filter(|_| !parcel.notice);
-    let store = &core.parts.store;
+    tell(&parcel, &outcome);
+    let arrived = matches!(outcome, Outcome::Delivered);
+    let now = core.parts.clock.now();
+    let written = core.parts.store.keep(move |tx| {
+        write(tx, (&parcel, &outcome), now)?;
+        attempts::end(tx, parcel.id, now)?;
+        if arrived {
+            fail::point(Point::OutboxWritten);
+        }
+        Ok(())
+    });
+    written.await?;
+    if arrived {
+        fail::point(Point::OutboxCommitted);
+    }
+    Ok(())
+}
+
+fn tell(parcel: &Parcel, outcome: &Outcome) {
+    let (id, connector, attempts) = (parcel.id, &parcel.to.connector, parcel.attempts);
     match outcome {
-        Outcome::Delivered => {
-            tracing::info!(message_id = %id, connector, attempts, "delivered");
-            store
-                .keep(move |tx| {
-                    outbox::delivered(tx, id, now)?;
-                    if let Some(turn) = answered {
-                        drafts::forget(tx, turn)?;
-                    }
-                    attempts::end(tx, id, now)?;
-                    fail::point(Point::OutboxWritten);
-                    Ok(())
-                })
-                .await?;
-            fail::point(Point::OutboxCommitted);
-            Ok(())
-        }
-        Outcome::Withdrawn(unsure) => {
+        Outcome::Delivered => tracing::info!(message_id = %id, connector, attempts, "delivered"),
+        Outcome::Withdrawn(_) => {
             tracing::info!(message_id = %id, connector, "not delivered: it was settled before");
-            store
-                .keep(move |tx| {
-                    outbox::withdraw(tx, id, unsure, now)?;
-                    attempts::end(tx, id, now)
-                })
-                .await
         }
-        Outcome::Retry(reason, after) => {
-            let wait = after.unwrap_or_else(|| back_off(attempts));
+        Outcome::Retry(reason, wait) => {
             tracing::warn!(message_id = %id, connector, %reason, wait_ms = wait.as_millis(), "not delivered; trying again");
-            store
-                .keep(move |tx| {
-                    outbox::retry(tx, id, &reason, now.plus(wait))?;
-                    attempts::end(tx, id, now)
-                })
-                .await
         }
-        Outcome::Ambiguous(reason) => {
-            let wait = back_off(attempts);
+        Outcome::Ambiguous(reason, wait) => {
             tracing::warn!(message_id = %id, connector, %reason, wait_ms = wait.as_millis(), "it may have been delivered; settling that");
-            store
-                .keep(move |tx| {
-                    outbox::ambiguous(tx, id, &reason, now.plus(wait))?;
-                    attempts::end(tx, id, now)
-                })
-                .await
         }
         Outcome::GivenUp(state, why) => {
             tracing::error!(message_id = %id, connector, state, %why, "not delivered; `nexflow outbox list` shows it");
-            let notice = given_up(&parcel, state, &why);
-            store
-                .keep(move |tx| {
-                    outbox::give_up(tx, id, (state, &why), now)?;
-                    attempts::end(tx, id, now)?;
-                    tx.show(session, notice.clone())
-                })
-                .await
+        }
+    }
+}
+
+fn write(tx: &Tx<'_>, (parcel, outcome): (&Parcel, &Outcome), now: Timestamp) -> Result<()> {
+    let id = parcel.id;
+    match outcome {
+        Outcome::Delivered => {
+            if let Some(turn) = parcel.turn.filter(|_| !parcel.notice) {
+                drafts::forget(tx, turn)?;
+            }
+            outbox::delivered(tx, id, now)
+        }
+        Outcome::Withdrawn(unsure) => outbox::withdraw(tx, id, *unsure, now),
+        Outcome::Retry(reason, wait) => outbox::retry(tx, id, reason, now.plus(*wait)),
+        Outcome::Ambiguous(reason, wait) => outbox::ambiguous(tx, id, reason, now.plus(*wait)),
+        Outcome::GivenUp(state, why) => {
+            outbox::give_up(tx, id, (state, why), now)?;
+            tx.show(parcel.session, given_up(parcel, state, why))
         }
     }
 }
@@ -211,8 +205,12 @@ async fn outcome(core: &Core, parcel: &Parcel) -> Outcome {
     match tried {
         Ok(Sent::Delivered) => Outcome::Delivered,
         Ok(Sent::Withdrawn { unsure }) => Outcome::Withdrawn(unsure),
-        Err(ConnectorError::Later { reason, after }) if again => Outcome::Retry(reason, after),
-        Err(ConnectorError::Unsure { reason }) if again => Outcome::Ambiguous(reason),
+        Err(ConnectorError::Later { reason, after }) if again => {
+            Outcome::Retry(reason, after.unwrap_or_else(|| back_off(parcel.attempts)))
+        }
+        Err(ConnectorError::Unsure { reason }) if again => {
+            Outcome::Ambiguous(reason, back_off(parcel.attempts))
+        }
         Err(error) => Outcome::GivenUp("dead", error.to_string()),
     }
 }

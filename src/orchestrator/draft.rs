@@ -27,7 +27,10 @@ use super::Core;
 use crate::{
     connectors::{Connector, ConnectorError},
     store::{Result, drafts, turns::StepKind},
-    types::{Address, SessionId, TurnId, frame::Frame},
+    types::{
+        Address, SessionId, TurnId,
+        frame::{Body, Frame},
+    },
 };
 
 /// What has been there this long is shown: a quick answer needs no draft.
@@ -60,14 +63,7 @@ pub(super) async fn run(core: Arc<Core>, cancel: CancellationToken) -> Result<()
             biased;
             () = cancel.cancelled() => break,
             Some(done) = requests.next() => board.done(done),
-            frame = frames.recv() => match frame {
-                Ok(frame) => board.take(&frame).await?,
-                Err(RecvError::Lagged(missed)) => {
-                    tracing::debug!(missed, "drafts fell behind");
-                    board.look_around().await?;
-                }
-                Err(RecvError::Closed) => break,
-            },
+            frame = frames.recv() => board.see(frame).await?,
             _ = sweep.tick() => requests.extend(board.left().await?),
             () = tokio::time::sleep_until(next) => {}
         }
@@ -152,6 +148,16 @@ impl<'a> Board<'a> {
         Ok(())
     }
 
+    /// Takes in what the bus gives.
+    async fn see(&mut self, frame: std::result::Result<Arc<Frame>, RecvError>) -> Result<()> {
+        match frame {
+            Ok(frame) => self.take(&frame).await,
+            Err(RecvError::Lagged(_)) => self.look_around().await,
+            // The bus lives as long as its sender, which this holds.
+            Err(RecvError::Closed) => Ok(()),
+        }
+    }
+
     /// Takes a frame in.
     async fn take(&mut self, frame: &Frame) -> Result<()> {
         let Some(turn) = frame.body.turn() else {
@@ -165,7 +171,7 @@ impl<'a> Board<'a> {
         if self.elsewhere.contains(&turn) {
             return Ok(());
         }
-        let begins = matches!(frame.body, crate::types::frame::Body::Started { .. });
+        let begins = matches!(frame.body, Body::Started { .. });
         if begins || !self.turns.contains_key(&turn) {
             self.look(turn, frame.session_id).await?;
         }

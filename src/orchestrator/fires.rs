@@ -162,6 +162,7 @@ fn say(core: &Core, tx: &Tx<'_>, schedule: &Schedule, now: Timestamp) -> Result<
         message_id: id,
         text,
         status: "ok".to_owned(),
+        attachments: Vec::new(),
         usage: UsageInfo::default(),
         provider: "schedule".to_owned(),
         model: String::new(),

@@ -163,6 +163,21 @@ pub fn attachments(c: &Connection, of: MessageId) -> Result<Vec<Attachment>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// One file of a message, by its place from 0.
+pub fn attachment(c: &Connection, of: MessageId, n: u32) -> Result<Option<Attachment>> {
+    let sql = "SELECT name, media_type, data FROM blobs WHERE message_id = ?1
+               ORDER BY id LIMIT 1 OFFSET ?2";
+    let mut query = c.prepare_cached(sql)?;
+    let found = query.query_row(params![of, n], |row| {
+        Ok(Attachment {
+            name: row.get("name")?,
+            media_type: row.get("media_type")?,
+            data: row.get("data")?,
+        })
+    });
+    Ok(found.optional()?)
+}
+
 /// Which messages of a session have files, from one on.
 pub fn with_files(
     c: &Connection,

@@ -188,6 +188,9 @@ pub enum Body {
         text: String,
         /// `ok` or `cancelled`.
         status: String,
+        /// Files that go with it, without their content.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attachments: Vec<AttachmentInfo>,
         /// What it took.
         usage: UsageInfo,
         /// Who answered.

@@ -24,6 +24,7 @@ mod discord;
 mod disk;
 mod dojo;
 mod doors;
+mod files;
 mod flow;
 mod kill;
 mod models;

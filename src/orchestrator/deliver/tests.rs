@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::{send::send, *};
 use crate::{
     connectors::{Abilities, Connector, Inbox, Posts, Resend},
+    orchestrator::rig::{Rig, Wrong, later, until},
     types::{Address, MessageId, Outgoing, SessionId},
 };
 
@@ -105,4 +106,80 @@ async fn what_may_have_arrived_is_settled_as_the_platform_lets_us() {
     assert_eq!(sent(Resend::ReadBack, None, true).await, (both, false));
     let (posts, again) = sent(Resend::ReadBack, Some("17"), true).await;
     assert_eq!((posts.join(" "), again), ("17 2".to_owned(), false));
+}
+
+/// Three parts, and a kill after each of them was posted and before that was written down.
+async fn killed_between_parts(resend: Resend) -> Vec<String> {
+    let rig = Rig::new(resend, Duration::from_millis(50));
+    let turn = rig.turn("c").await;
+    rig.platform.breaks("c", [Wrong::Hangs]);
+    let mut tasks = rig.runs();
+    let id = rig.answers(&turn, "one\n---\ntwo\n---\nthree").await;
+    for n in 0..3 {
+        until("a part is posted", || rig.platform.posts().len() > n).await;
+        drop(tasks);
+        let more = if n < 2 {
+            vec![Wrong::Hangs]
+        } else {
+            Vec::new()
+        };
+        rig.platform.breaks("c", more);
+        tasks = rig.runs();
+    }
+    while rig.parcel(id).await.state != "delivered" {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let parcel = rig.parcel(id).await;
+    assert_eq!(parcel.posts.len(), 3, "{:?}", parcel.posts);
+    rig.platform.texts()
+}
+
+#[tokio::test]
+async fn only_the_part_that_was_not_written_down_is_unsure() {
+    assert_eq!(
+        killed_between_parts(Resend::ReadBack).await,
+        ["one", "two", "three"]
+    );
+}
+
+#[tokio::test]
+async fn what_goes_to_one_chat_goes_in_order_and_a_slow_one_holds_up_nobody() {
+    let rig = Rig::new(Resend::WithKey, Duration::from_millis(50));
+    rig.platform.breaks(
+        "slow",
+        [
+            Wrong::Fails(later(Duration::from_millis(300))),
+            Wrong::Fails(later(Duration::from_millis(300))),
+        ],
+    );
+    rig.platform.breaks("stuck", [Wrong::Hangs]);
+    let _tasks = rig.runs();
+    for (chat, text) in [("stuck", "0"), ("slow", "1"), ("slow", "2"), ("slow", "3")] {
+        let turn = rig.turn(chat).await;
+        rig.answers(&turn, text).await;
+    }
+    for n in 0..64 {
+        let turn = rig.turn(&format!("quick-{n}")).await;
+        rig.answers(&turn, "quick").await;
+    }
+    let of = |chat: &str| {
+        let posts = rig.platform.posts().into_iter();
+        let those = posts.filter(|p| p.chat.starts_with(chat)).map(|p| p.text);
+        those.collect::<Vec<_>>()
+    };
+    until("the others have theirs", || of("quick").len() == 64).await;
+    until("all is there", || of("slow").len() == 3).await;
+    assert_eq!(of("slow"), ["1", "2", "3"]);
+}
+
+#[tokio::test]
+async fn a_word_is_added_where_nothing_can_tell() {
+    let rig = Rig::new(Resend::Marked, Duration::from_millis(50));
+    rig.platform.breaks("c", [Wrong::Lost]);
+    let _tasks = rig.runs();
+    let turn = rig.turn("c").await;
+    rig.answers(&turn, "the answer").await;
+    until("it is sent again", || rig.platform.posts().len() == 2).await;
+    let said = "the answer\n\n*(sent again after a restart: you may have this already)*";
+    assert_eq!(rig.platform.texts(), ["the answer", said]);
 }

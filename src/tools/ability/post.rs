@@ -113,6 +113,7 @@ fn write(
         message_id: id,
         text,
         status: "ok".to_owned(),
+        attachments: Vec::new(),
         usage: UsageInfo::default(),
         provider: "skill".to_owned(),
         model: String::new(),

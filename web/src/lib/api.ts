@@ -80,6 +80,9 @@ export const deleteSession = (id: string) => request<void>('DELETE', `/sessions/
 export const messages = (id: string, before: string | null = null) =>
   request<MessagePage>('GET', `/sessions/${part(id)}/messages${query({ limit: 60, before })}`);
 
+/** Where the content of a message's attachment is. */
+export const attachmentUrl = (message: string, n: number) => `/api/v1/messages/${part(message)}/attachments/${n}`;
+
 export const trace = (message: string) => request<Trace>('GET', `/messages/${part(message)}/trace`);
 
 export const usage = (by: UsageBy, days: number) => request<UsageReport>('GET', `/usage${query({ by, days })}`);

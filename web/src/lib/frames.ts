@@ -105,6 +105,7 @@ export interface MessageCompleted extends Base {
   turn_id?: string | null;
   message_id: string;
   text: string;
+  attachments?: AttachmentInfo[];
   usage?: Usage | null;
   provider?: string | null;
   model?: string | null;

@@ -51,6 +51,7 @@ function toEntry(message: Message): Entry {
     messageId: message.id,
     parts,
     text: message.text,
+    attachments: message.attachments ?? [],
     status: running ? 'running' : (message.status as 'ok' | 'failed' | 'cancelled'),
     at: message.at,
     provider: message.provider ?? null,

@@ -38,6 +38,8 @@ export interface AnswerEntry {
   parts: Part[];
   /** The whole text once it is final. */
   text: string;
+  /** Files that it brought along. */
+  attachments: AttachmentInfo[];
   status: 'running' | 'ok' | 'failed' | 'cancelled';
   at: string | null;
   attempt: number;
@@ -233,6 +235,7 @@ function completed(state: SessionState, frame: MessageCompleted): SessionState {
     messageId: frame.message_id,
     status: frame.status,
     text: frame.text,
+    attachments: frame.attachments ?? [],
     parts: finalText(settleTools(answer.parts, frame.status === 'cancelled' ? 'cancelled' : 'interrupted'), frame.text),
     at: frame.at,
     provider: frame.provider ?? null,
@@ -308,6 +311,7 @@ export function newAnswer(turnId: string | null): AnswerEntry {
     messageId: null,
     parts: [],
     text: '',
+    attachments: [],
     status: 'running',
     at: null,
     attempt: 1,
