@@ -85,9 +85,10 @@ KILLS ?= 1000
 torture: web/dist/index.html
 	NEXFLOW_KILLS=$(KILLS) $(if $(SEED),NEXFLOW_SEED=$(SEED)) cargo test --locked --features failpoints --test it -- kill:: --nocapture --test-threads=1
 
+# With the binary of the other tests: `cargo build` alone would build its dependencies a second time.
 browser: web/dist/index.html
 	cd web && npm run e2e
-	cargo build --locked --features failpoints --bin nexflow
+	cargo test --locked --features failpoints --test it --no-run
 	node tests/browser/run.mjs
 
 # Whole processes, then what runs for every message.

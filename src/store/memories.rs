@@ -92,7 +92,7 @@ pub fn search_facts(c: &Connection, search: &Search) -> Result<Vec<Hit>> {
         return Ok(Vec::new());
     };
     let sql = "SELECT m.id, m.text, m.created_at, bm25(memories_words) AS rank
-               FROM memories_words w JOIN memories m ON m.n = w.rowid
+               FROM memories_words w CROSS JOIN memories m ON m.n = w.rowid
                WHERE memories_words MATCH ?1 AND m.person_id = ?2 ORDER BY rank LIMIT ?3";
     let mut query = c.prepare_cached(sql)?;
     let rows = query.query_map(params![words, search.person, search.limit], |row| {
@@ -113,21 +113,31 @@ pub fn search_messages(c: &Connection, search: &Search) -> Result<Vec<Hit>> {
     let Some(words) = match_any(&search.words) else {
         return Ok(Vec::new());
     };
-    let sql = "SELECT m.id, m.session_id, m.created_at, bm25(messages_words) AS rank,
-                      snippet(messages_words, 0, '', '', '…', 48) AS text
-               FROM messages_words w JOIN messages m ON m.n = w.rowid
-               JOIN sessions s ON s.id = m.session_id JOIN users u ON u.id = s.user_id
-               WHERE messages_words MATCH ?1 AND u.person_id = ?2 AND m.role = 'user'
-                 AND m.id IS NOT ?3 AND m.session_id IS NOT ?4
-                 AND s.room IS NULL AND m.deleted_at IS NULL
-               ORDER BY rank LIMIT ?5";
+    // The newest that match are weighed, each once and apart from whose they are; only what is found is
+    // read. CROSS JOIN keeps that order: SQLite would search the words anew for every conversation.
+    let sql = "WITH near AS MATERIALIZED (
+                 SELECT rowid AS n, bm25(messages_words) AS rank FROM messages_words
+                 WHERE messages_words MATCH ?1 ORDER BY rowid DESC LIMIT ?6),
+               best AS MATERIALIZED (
+                 SELECT m.n, m.id, m.session_id, m.created_at, near.rank
+                 FROM near CROSS JOIN messages m ON m.n = near.n
+                 CROSS JOIN sessions s ON s.id = m.session_id CROSS JOIN users u ON u.id = s.user_id
+                 WHERE u.person_id = ?2 AND m.role = 'user'
+                   AND m.id IS NOT ?3 AND m.session_id IS NOT ?4
+                   AND s.room IS NULL AND m.deleted_at IS NULL
+                 ORDER BY near.rank LIMIT ?5)
+               SELECT id, session_id, created_at, rank,
+                      (SELECT snippet(messages_words, 0, '', '', '…', 48) FROM messages_words
+                       WHERE messages_words MATCH ?1 AND rowid = best.n) AS text
+               FROM best ORDER BY rank";
     let mut query = c.prepare_cached(sql)?;
     let wanted = params![
         words,
         search.person,
         search.except,
         search.except_session,
-        search.limit
+        search.limit,
+        WEIGHED
     ];
     let rows = query.query_map(wanted, |row| {
         Ok(Hit {
@@ -141,6 +151,9 @@ pub fn search_messages(c: &Connection, search: &Search) -> Result<Vec<Hit>> {
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
+
+/// Messages with some of the words that are weighed against each other, the newest of them.
+const WEIGHED: u32 = 2000;
 
 /// Words too common to tell anything.
 const COMMON: &[&str] = &[
@@ -179,6 +192,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{
+        bus::Bus,
+        store::{
+            Store, messages, sessions,
+            users::{self, Role},
+        },
+        types::Clock,
+    };
 
     #[test]
     fn only_telling_words_are_searched() {
@@ -188,6 +209,55 @@ mod tests {
         );
         assert_eq!(match_any("what is it"), None);
         assert_eq!(match_all("red bo"), Some("\"red\" \"bo\"*".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_was_said_elsewhere_is_found_among_thousands_of_newer_messages() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("t.db"), &Bus::new(Clock::system())).unwrap();
+        let write = store.write(|tx| {
+            let at = Timestamp(1);
+            let owner = users::owner(tx, at)?;
+            let stranger = users::ensure(tx, ("web", "x"), ("x", Role::Member), at)?;
+            let mut sessions = Vec::new();
+            for user in [owner.id, owner.id, stranger.id] {
+                sessions.push(sessions::create(tx, "web", user, at)?);
+            }
+            let say = |session: usize, text: &str| {
+                let message = messages::Message {
+                    id: MessageId::new(),
+                    session: sessions[session],
+                    turn: None,
+                    author: messages::Author::User,
+                    origin: "turn".to_owned(),
+                    status: "ok".to_owned(),
+                    text: text.to_owned(),
+                    provenance: None,
+                    at,
+                };
+                messages::insert(tx, &message)
+            };
+            say(0, "the boat is called Mathilda and lies in the harbour")?;
+            say(2, "a stranger has a boat too")?;
+            for _ in 0..WEIGHED / 2 {
+                say(1, "the harbour was full today")?;
+            }
+            Ok((owner.person, sessions[1]))
+        });
+        let (person, here) = write.await.unwrap();
+        let search = Search {
+            person,
+            words: "which boat is in the harbour?".to_owned(),
+            except: None,
+            except_session: Some(here),
+            limit: 4,
+        };
+        let found = store
+            .read(move |c| search_messages(c, &search))
+            .await
+            .unwrap();
+        assert_eq!(found.len(), 1);
+        assert!(found[0].text.contains("Mathilda"));
     }
 
     proptest! {

@@ -318,7 +318,7 @@ async fn stand_in(call: &Call<'_>, why: &str, name: &str) {
     tell(
         call,
         "fallback",
-        format!("{why}. Answering with `{name}` instead."),
+        format!("{why}. Asking `{name}` instead."),
     )
     .await;
     if let Some(work) = call.work {
