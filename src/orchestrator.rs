@@ -1,6 +1,7 @@
 //! The agent: takes messages in, answers them turn by turn, sends the answers out.
 
 mod allowed;
+mod amend;
 mod ask;
 mod attachments;
 mod cache;
@@ -22,6 +23,7 @@ mod inbox;
 mod lanes;
 mod limits;
 mod model;
+mod operate;
 mod pairing;
 mod park;
 mod people;
@@ -189,12 +191,15 @@ impl Parts {
 #[derive(Clone)]
 pub struct Orchestrator {
     core: Arc<Core>,
-    lanes: lanes::Wake,
 }
 
 /// What its tasks share.
 struct Core {
     parts: Parts,
+    /// Itself, for tools that it holds.
+    me: Weak<Core>,
+    /// Tells that a session has something to answer.
+    lanes: lanes::Wake,
     prompts: prompt::Prompts,
     /// The tools as they last were.
     built: toolbox::Built,
@@ -241,8 +246,11 @@ impl Orchestrator {
         let prompts = prompt::Prompts::prepare(&parts.data_dir);
         let gate = gate::Gate::new(parts.live().turns.gate());
         let posted = Arc::clone(&parts.kit.post.posted);
-        let core = Arc::new(Core {
+        let (lanes, wakes) = lanes::channel();
+        let core = Arc::new_cyclic(|me| Core {
             parts,
+            me: Weak::clone(me),
+            lanes,
             prompts,
             built: toolbox::Built::default(),
             running: running::Running::default(),
@@ -259,10 +267,8 @@ impl Orchestrator {
         let thinking: Weak<dyn Think> = Arc::downgrade(&(Arc::clone(&core) as Arc<dyn Think>));
         core.parts.kit.mind.wake(thinking);
         let waiting = recover::after_restart(&core).await?;
-        let (lanes, wakes) = lanes::channel();
         let orchestrator = Self {
             core: Arc::clone(&core),
-            lanes,
         };
         let start = lanes::Start {
             wakes,
@@ -330,7 +336,7 @@ impl Orchestrator {
 
     /// Looks at a session for messages that wait.
     pub async fn wake(&self, session: SessionId) {
-        self.lanes.wake(session).await;
+        self.core.lanes.wake(session).await;
     }
 
     /// What it is made of.

@@ -42,7 +42,7 @@ use crate::{
 };
 
 pub use error::ProviderError;
-pub use offline::{Offline, is_certain, is_command, is_stop};
+pub use offline::{COMMANDS, Offline, is_certain, is_command, is_decision, is_stop};
 pub use prices::as_of as prices_as_of;
 pub use router::{
     Blocked, Choice, Circuit, Class, Condition, Finding, Pass, Probe, Providers, Rules, Settings,

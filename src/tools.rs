@@ -136,6 +136,12 @@ pub trait Tool: Send + Sync + 'static {
     /// What it may do to the flow of data; the gate decides on this.
     fn effects(&self) -> Effects;
 
+    /// Whether it is what a person says to Nexflow itself, by a command: no rule is about it, and nobody
+    /// else can.
+    fn operates(&self) -> bool {
+        false
+    }
+
     /// Whether it shows or changes what belongs to one person: it is not there in rooms.
     fn personal(&self) -> bool {
         false

@@ -83,6 +83,9 @@ pub enum WhenBusy {
     /// It ends the running turn and everything that waits: what `/stop` does.
     #[serde(skip)]
     Stop,
+    /// It is answered while a turn waits for a person: what `/approve` and `/deny` do.
+    #[serde(skip)]
+    Beside,
 }
 
 impl WhenBusy {
@@ -94,6 +97,7 @@ impl WhenBusy {
             Self::Interrupt => "interrupt",
             Self::Queue => "queue",
             Self::Stop => "stop",
+            Self::Beside => "beside",
         }
     }
 
@@ -104,6 +108,7 @@ impl WhenBusy {
             "steer" => Self::Steer,
             "interrupt" => Self::Interrupt,
             "stop" => Self::Stop,
+            "beside" => Self::Beside,
             _ => Self::Queue,
         }
     }

@@ -118,6 +118,10 @@ struct Said {
     provider: Option<String>,
     model: Option<String>,
     usage: Option<UsageInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edited_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_at: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -176,22 +180,28 @@ fn said(c: &Connection, message: messages::Message, channel: &str) -> Result<Sai
         provider: None,
         model: None,
         usage: None,
+        edited_at: None,
+        deleted_at: None,
     };
-    if user && let Some((state, _)) = inbox::state(c, message.id)? {
-        shown.status = match state.as_str() {
-            "answered" => "ok".to_owned(),
-            // The answer is that of the turn it joined.
-            "merged" => match message
-                .turn
-                .map(|id| turns::get(c, id))
-                .transpose()?
-                .flatten()
-            {
-                Some(turn) if turn.state != "answered" => turn.state,
-                _ => "ok".to_owned(),
-            },
-            _ => state,
-        };
+    if user {
+        let note = messages::note(c, message.id)?;
+        (shown.edited_at, shown.deleted_at) = (note.edited_at, note.deleted_at);
+        if let Some((state, _)) = inbox::state(c, message.id)? {
+            shown.status = match state.as_str() {
+                "answered" => "ok".to_owned(),
+                // The answer is that of the turn it joined.
+                "merged" => match message
+                    .turn
+                    .map(|id| turns::get(c, id))
+                    .transpose()?
+                    .flatten()
+                {
+                    Some(turn) if turn.state != "answered" => turn.state,
+                    _ => "ok".to_owned(),
+                },
+                _ => state,
+            };
+        }
     }
     if let Some(turn) = turn {
         let (used, cost) = usage::of_turn(c, turn.id)?;

@@ -9,7 +9,11 @@
 )]
 #[path = "../../tests/it/support/model.rs"]
 mod model;
+
+mod amend;
+mod commands;
 mod people;
+mod rooms;
 
 use super::*;
 use crate::{

@@ -109,6 +109,9 @@ impl Known {
         else {
             return Weighed::Run(None);
         };
+        if tool.operates() {
+            return own_words(work);
+        }
         let case = Case {
             tool: &call.tool,
             args: &call.args,
@@ -140,6 +143,14 @@ impl Known {
         let by = format!("{} via grant {id}", held.made_by);
         Some(Allowed { grant, by })
     }
+}
+
+/// What only a person's own command does: neither a model nor a schedule says it for them.
+fn own_words(work: &Work) -> Weighed {
+    if work.by_command() && work.schedule().is_none() {
+        return Weighed::Run(None);
+    }
+    Weighed::Refuse("only a person's own command does it".to_owned())
 }
 
 /// A question about a call, with everything that a person needs to decide it.

@@ -53,9 +53,23 @@ pub(super) fn claim(
         None => inbox::pending(tx, session, MOST)?,
     };
     also.truncate(if alone { 1 } else { together(&also) });
-    let Some(mut asked) = stop.or_else(|| also.pop()) else {
-        return Ok(None);
-    };
+    match stop.or_else(|| also.pop()) {
+        Some(asked) => begin(tx, (asked, also), now).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Takes a decision that waits, while the turn that is to be decided about waits for it.
+pub(super) fn beside(tx: &Tx<'_>, session: SessionId, now: Timestamp) -> Result<Option<Claim>> {
+    match inbox::beside(tx, session)? {
+        Some(asked) => begin(tx, (asked, Vec::new()), now).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Begins the turn of a message, and of others that it answers too.
+fn begin(tx: &Tx<'_>, (mut asked, also): (Waiting, Vec<Waiting>), now: Timestamp) -> Result<Claim> {
+    let session = asked.session;
     let turn = begun(&asked, now);
     turns::start(tx, &turn)?;
     if asked.mode == WhenBusy::Stop {
@@ -83,11 +97,12 @@ pub(super) fn claim(
     let role = flow::role(tx, asked.user)?;
     question(&also, &mut asked);
     fail::point(Point::ClaimWritten);
-    Ok(Some(Claim {
+    Ok(Claim {
         turn,
         asked,
         also,
         ended_by: None,
+        gone: false,
         place,
         room,
         role,
@@ -95,7 +110,7 @@ pub(super) fn claim(
         open: Some(open),
         spent: Usd(0),
         past: Point::ClaimCommitted,
-    }))
+    })
 }
 
 /// What a turn was asked, in one text. Of several messages each has before it what belongs there.
@@ -129,8 +144,8 @@ fn together(waiting: &[Waiting]) -> usize {
 
 /// Commands are answered alone.
 fn joinable(message: &Waiting) -> bool {
-    !matches!(message.mode, WhenBusy::Queue | WhenBusy::Stop)
-        && !crate::providers::is_command(&message.text)
+    let alone = [WhenBusy::Queue, WhenBusy::Stop, WhenBusy::Beside];
+    !alone.contains(&message.mode) && !crate::providers::is_command(&message.text)
 }
 
 /// One person at one place: one answer reaches them, and they may do the same.
@@ -186,7 +201,7 @@ fn drop_waiting(
 
 /// Ends every message of a turn.
 pub(super) fn finish(tx: &Tx<'_>, turn: &Turn, state: State, now: Timestamp) -> Result<()> {
-    inbox::set_state(tx, turn.message, state, now)?;
+    inbox::end(tx, (turn.message, turn.id), state, now)?;
     inbox::merge(tx, turn.id, now)
 }
 

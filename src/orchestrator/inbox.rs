@@ -59,19 +59,18 @@ impl Inbox for Orchestrator {
     }
 
     async fn edited(&self, message: Inbound) -> std::result::Result<(), AcceptError> {
-        self.accept(message).await.map(drop)
+        let mode = when_busy(&message, self.core.parts.live().turns.when_busy);
+        self.amend(message, mode).await
     }
 
     async fn deleted(
         &self,
         from: &Address,
-        _external_id: &str,
+        external_id: &str,
         cursor: Option<Cursor>,
     ) -> std::result::Result<(), AcceptError> {
-        if let Some(cursor) = cursor {
-            self.passed(from, cursor).await?;
-        }
-        Ok(())
+        let (from, external_id) = (from.clone(), external_id.to_owned());
+        Ok(self.retract(from, external_id, cursor).await?)
     }
 
     async fn passed(&self, from: &Address, cursor: Cursor) -> std::result::Result<(), AcceptError> {
@@ -100,7 +99,7 @@ impl Inbox for Orchestrator {
     }
 
     fn commands(&self) -> &'static [Command] {
-        &[]
+        crate::providers::COMMANDS
     }
 }
 
@@ -108,6 +107,8 @@ impl Inbox for Orchestrator {
 fn when_busy(message: &Inbound, usual: WhenBusy) -> WhenBusy {
     if crate::providers::is_stop(&message.text) {
         WhenBusy::Stop
+    } else if crate::providers::is_decision(&message.text) {
+        WhenBusy::Beside
     } else if crate::providers::is_command(&message.text) {
         WhenBusy::Queue
     } else {

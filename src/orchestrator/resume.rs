@@ -94,11 +94,13 @@ pub(super) fn take_up(
     steps: Vec<Step>,
 ) -> Result<Claim> {
     let mut also = inbox::of_turn(tx, turn.id)?;
-    also.retain(|m| m.id != asked.id);
+    let gone = also.iter().all(|m| m.deleted);
+    also.retain(|m| m.id != asked.id && !m.deleted);
     collect::question(&also, &mut asked);
     let (_, cost) = usage::of_turn(tx, turn.id)?;
     Ok(Claim {
         ended_by: ended_by(tx, &asked)?,
+        gone,
         place: place(tx, &asked)?,
         room: sessions::room(tx, asked.session)?,
         role: flow::role(tx, asked.user)?,

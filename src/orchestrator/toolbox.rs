@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{Core, choose, events, status, work::Work};
+use super::{Core, choose, events, operate, status, work::Work};
 use crate::{
     fail::{self, Point},
     policy::words,
@@ -31,7 +31,13 @@ use crate::{
 const RESULT: usize = 16_000;
 
 /// There in every room, whatever its list names: they do nothing by themselves.
-const PLUMBING: &[&str] = &["new_session", "propose_plan", "choose_model"];
+const PLUMBING: &[&str] = &[
+    "new_session",
+    "propose_plan",
+    "choose_model",
+    "decide",
+    "usage",
+];
 /// There in a room that may read instructions.
 const READERS: &[&str] = &["skill", "list_skills"];
 
@@ -82,6 +88,7 @@ impl Toolbox {
         let choose: Arc<dyn Tool> = Arc::new(choose::Choose::new(&core.parts));
         let mut all: BTreeMap<String, Arc<dyn Tool>> = built_in
             .chain([status, choose])
+            .chain(operate::tools(&core.me))
             .map(|tool| (tool.spec().name, tool))
             .collect();
         for tool in tools::skill::usable(kit) {

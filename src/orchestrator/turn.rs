@@ -49,6 +49,8 @@ pub(super) struct Claim {
     pub(super) also: Vec<Waiting>,
     /// A message that waits and ends this turn.
     pub(super) ended_by: Option<MessageId>,
+    /// Everything that it answers was deleted: it ends.
+    pub(super) gone: bool,
     pub(super) place: Place,
     /// The room that it is said in, if it is one.
     pub(super) room: Option<Room>,
@@ -73,8 +75,11 @@ pub(super) async fn next(core: &Arc<Core>, session: SessionId, stop: &Stop) -> R
     let claim = core
         .parts
         .store
-        .keep(move |tx| match turns::running(tx, session)? {
-            Some(turn) => resume::claim(tx, turn, &again, now),
+        .keep(move |tx| match turns::unfinished(tx, session)? {
+            Some(turn) => match resume::claim(tx, turn, &again, now)? {
+                None => collect::beside(tx, session, now),
+                claim => Ok(claim),
+            },
             None => collect::claim(tx, session, alone, now),
         });
     let Some(claim) = claim.await? else {
@@ -86,6 +91,9 @@ pub(super) async fn next(core: &Arc<Core>, session: SessionId, stop: &Stop) -> R
     busy.claimed(claim.turn.id, claim.asked.id);
     if let Some(by) = claim.ended_by {
         core.running.interrupt(session, by);
+    }
+    if claim.gone {
+        busy.cancel.cancel();
     }
     let toolbox = toolbox.in_room(claim.room.as_ref());
     let mut work = Work {

@@ -22,7 +22,7 @@ use crate::types::{
     money::Price,
 };
 
-pub use command::{is_command, is_stop};
+pub use command::{COMMANDS, is_command, is_decision, is_stop};
 
 /// Its name, wherever providers are named.
 pub(super) const NAME: &str = "offline";

@@ -255,6 +255,15 @@ pub fn stopping(c: &Connection, session: SessionId) -> Result<Option<Waiting>> {
         .optional()?)
 }
 
+/// The oldest message of a session that is answered beside a turn which waits for a person.
+pub fn beside(c: &Connection, session: SessionId) -> Result<Option<Waiting>> {
+    let sql = "SELECT * FROM inbox WHERE session_id = ?1 AND state = 'pending' AND mode = 'beside'
+               ORDER BY id LIMIT 1";
+    Ok(c.prepare_cached(sql)?
+        .query_row([session], waiting)
+        .optional()?)
+}
+
 /// Messages of a session that wait and came before another one.
 pub fn pending_before(
     c: &Connection,
@@ -354,6 +363,59 @@ pub fn set_state(tx: &Transaction<'_>, id: MessageId, state: State, now: Timesta
     let sql = "UPDATE inbox SET state = ?2, finished_at = ?3 WHERE id = ?1";
     tx.prepare_cached(sql)?
         .execute(params![id, state.as_str(), ended.then_some(now)])?;
+    Ok(())
+}
+
+/// What waits says something else now.
+pub fn reword(tx: &Transaction<'_>, id: MessageId, text: &str, mode: WhenBusy) -> Result<()> {
+    let sql = "UPDATE inbox SET text = ?2, mode = ?3 WHERE id = ?1";
+    tx.prepare_cached(sql)?
+        .execute(params![id, text, mode.as_str()])?;
+    Ok(())
+}
+
+/// Another message takes the place of this one: it gives up its id on the platform.
+pub fn supersede(tx: &Transaction<'_>, id: MessageId) -> Result<()> {
+    let sql = "UPDATE inbox SET external_id = external_id || '#' || id WHERE id = ?1";
+    tx.prepare_cached(sql)?.execute([id])?;
+    Ok(())
+}
+
+/// What a turn answers besides one message waits again: the turn is about to end without an answer.
+pub fn put_back(tx: &Transaction<'_>, turn: TurnId, besides: MessageId) -> Result<()> {
+    let sql = "UPDATE messages SET turn_id = NULL WHERE id IN (
+                 SELECT id FROM inbox WHERE turn_id = ?1 AND id <> ?2 AND state = 'running')";
+    tx.prepare_cached(sql)?.execute(params![turn, besides])?;
+    let sql = "UPDATE inbox SET state = 'pending', turn_id = NULL, joined = NULL
+               WHERE turn_id = ?1 AND id <> ?2 AND state = 'running'";
+    tx.prepare_cached(sql)?.execute(params![turn, besides])?;
+    Ok(())
+}
+
+/// Its sender deleted it.
+pub fn set_deleted(tx: &Transaction<'_>, id: MessageId, now: Timestamp) -> Result<()> {
+    tx.prepare_cached("UPDATE inbox SET deleted_at = ?2 WHERE id = ?1")?
+        .execute(params![id, now])?;
+    Ok(())
+}
+
+/// The turn that answers a message, or answered it.
+pub fn turn(c: &Connection, id: MessageId) -> Result<Option<TurnId>> {
+    let mut query = c.prepare_cached("SELECT turn_id FROM inbox WHERE id = ?1")?;
+    let found = query.query_row([id], |row| row.get(0)).optional()?;
+    Ok(found.flatten())
+}
+
+/// The message that a turn replies to ends with it, unless it waits again.
+pub fn end(
+    tx: &Transaction<'_>,
+    (id, turn): (MessageId, TurnId),
+    state: State,
+    now: Timestamp,
+) -> Result<()> {
+    let sql = "UPDATE inbox SET state = ?3, finished_at = ?4 WHERE id = ?1 AND turn_id = ?2";
+    tx.prepare_cached(sql)?
+        .execute(params![id, turn, state.as_str(), now])?;
     Ok(())
 }
 

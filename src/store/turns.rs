@@ -239,6 +239,15 @@ pub fn running(c: &Connection, session: SessionId) -> Result<Option<Turn>> {
         .optional()?)
 }
 
+/// The turn of a session that goes on first: one that works before one that waits for a person.
+pub fn unfinished(c: &Connection, session: SessionId) -> Result<Option<Turn>> {
+    let sql = "SELECT * FROM turns WHERE session_id = ?1 AND state = 'running'
+               ORDER BY parked_at IS NOT NULL, id LIMIT 1";
+    Ok(c.prepare_cached(sql)?
+        .query_row([session], turn)
+        .optional()?)
+}
+
 /// A turn by id.
 pub fn get(c: &Connection, id: TurnId) -> Result<Option<Turn>> {
     let mut query = c.prepare_cached("SELECT * FROM turns WHERE id = ?1")?;

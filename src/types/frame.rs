@@ -39,6 +39,24 @@ pub enum Body {
         /// When.
         at: Timestamp,
     },
+    /// A message that waits has another text: its sender changed it.
+    #[serde(rename = "message.edited")]
+    Edited {
+        /// The message.
+        message_id: MessageId,
+        /// What it says now.
+        text: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A message was deleted by its sender.
+    #[serde(rename = "message.deleted")]
+    Deleted {
+        /// The message.
+        message_id: MessageId,
+        /// When.
+        at: Timestamp,
+    },
     /// A turn began, or began again after a restart.
     #[serde(rename = "turn.started")]
     Started {
@@ -232,7 +250,7 @@ impl Body {
     /// The turn it belongs to.
     pub fn turn(&self) -> Option<TurnId> {
         match self {
-            Self::Accepted { .. } => None,
+            Self::Accepted { .. } | Self::Edited { .. } | Self::Deleted { .. } => None,
             Self::Started { turn_id, .. }
             | Self::Joined { turn_id, .. }
             | Self::Text { turn_id, .. }

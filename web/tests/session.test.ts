@@ -320,3 +320,12 @@ describe('a question', () => {
     expect(answer(stopped).parts).toMatchObject([{ status: 'cancelled' }, { approval: { state: 'cancelled' } }]);
   });
 });
+
+describe('a message that its sender changes', () => {
+  it('says the new text, and that it was edited or deleted', () => {
+    const edited = play([accepted, { type: 'message.edited', message_id: 'm1', text: 'hullo', at: '2026-01-01T00:00:02Z' }]);
+    expect(user(edited)).toMatchObject({ text: 'hullo', changed: 'edited', key: 'c1' });
+    const deleted = play([{ type: 'message.deleted', message_id: 'm1', at: '2026-01-01T00:00:03Z' }], edited);
+    expect(user(deleted)).toMatchObject({ text: 'hullo', changed: 'deleted' });
+  });
+});

@@ -3,12 +3,57 @@
 use serde_json::json;
 
 use super::{Plan, args, one, texts, when};
-use crate::providers::Request;
+use crate::{providers::Request, types::Command};
 
-/// Every command, as it is typed without the slash.
-pub(super) const COMMANDS: [&str; 10] = [
-    "help", "start", "skills", "run", "remind", "memory", "model", "new", "status", "stop",
+/// Every command: what platforms list, and what the help says.
+pub const COMMANDS: &[Command] = &[
+    command("help", "", "What I understand"),
+    command("start", "", "Greets you"),
+    command("new", "", "Begins a new conversation"),
+    command("stop", "", "Ends what runs and drops what waits"),
+    command(
+        "approve",
+        "[NUMBER] [once|session|always]",
+        "Shows what waits for a decision, or allows it",
+    ),
+    command("deny", "[NUMBER] [REASON]", "Does not allow it"),
+    command("status", "", "Shows how things are"),
+    command("usage", "", "Shows what models took and cost"),
+    command("skills", "", "Lists your skills"),
+    command(
+        "run",
+        "SKILL …",
+        "Runs a skill, with text, key=value pairs or a JSON object",
+    ),
+    command(
+        "remind",
+        "WHEN WHAT | list | cancel ID",
+        "Sets, lists and cancels reminders",
+    ),
+    command(
+        "memory",
+        "add TEXT | search WORDS | list | forget ID",
+        "Keeps, finds and forgets facts",
+    ),
+    command(
+        "model",
+        "[here] [NAME]",
+        "Lists the models, or chooses one for you or for this conversation",
+    ),
+    command(
+        "pair",
+        "CODE [viewer|member|owner]",
+        "Lets somebody in who told you this code",
+    ),
 ];
+
+const fn command(name: &'static str, argument: &'static str, description: &'static str) -> Command {
+    Command {
+        name,
+        description,
+        argument,
+    }
+}
 
 /// Whether a message is a command, known or not: `/word` at its very start. Paths are not.
 pub fn is_command(text: &str) -> bool {
@@ -18,6 +63,11 @@ pub fn is_command(text: &str) -> bool {
 /// Whether a message is `/stop`: end what runs, and drop what waits.
 pub fn is_stop(text: &str) -> bool {
     split(text).is_some_and(|(word, _)| word == "stop")
+}
+
+/// Whether a message is `/approve` or `/deny`: it is answered while a turn waits for a decision.
+pub fn is_decision(text: &str) -> bool {
+    split(text).is_some_and(|(word, _)| matches!(word.as_str(), "approve" | "deny"))
 }
 
 /// The word without the slash, lower case, and what follows it.
@@ -36,7 +86,12 @@ fn split(text: &str) -> Option<(String, &str)> {
 pub(super) fn plan(said: &str, request: &Request) -> Option<Plan> {
     let (word, rest) = split(said)?;
     Some(match word.as_str() {
-        "help" | "start" => Plan::Say(texts::help(request)),
+        "help" => Plan::Say(texts::help(request)),
+        "start" => Plan::Say(texts::START.to_owned()),
+        "approve" => approve(rest),
+        "deny" => deny(rest),
+        "usage" => Plan::call("usage", json!({})),
+        "pair" => pair(rest),
         "skills" => Plan::call("list_skills", json!({})),
         "status" => Plan::call("status", json!({})),
         "new" => Plan::call("new_session", json!({})),
@@ -47,6 +102,36 @@ pub(super) fn plan(said: &str, request: &Request) -> Option<Plan> {
         "model" => model(rest),
         unknown => Plan::Say(texts::unknown_command(unknown, request)),
     })
+}
+
+fn approve(rest: &str) -> Plan {
+    let lasting = |word: &str| matches!(word, "once" | "session" | "always");
+    let (first, more) = first_word(rest);
+    let (which, choice) = match (first, more) {
+        ("" | "list", "") => ("", "list"),
+        // Of one that waits alone nobody needs the number.
+        (word, "") if lasting(word) => ("", word),
+        (which, "") => (which, "once"),
+        (which, word) if lasting(word) => (which, word),
+        _ => return Plan::Say(texts::APPROVE_USAGE.to_owned()),
+    };
+    Plan::call("decide", json!({ "choice": choice, "which": which }))
+}
+
+fn deny(rest: &str) -> Plan {
+    let (which, reason) = first_word(rest);
+    let choice = if which == "list" { "list" } else { "deny" };
+    let args = json!({ "choice": choice, "which": which, "reason": reason });
+    Plan::call("decide", args)
+}
+
+fn pair(rest: &str) -> Plan {
+    let (code, role) = first_word(rest);
+    if code.is_empty() {
+        return Plan::Say(texts::PAIR_USAGE.to_owned());
+    }
+    let role = role.to_ascii_lowercase();
+    Plan::call("pair", json!({ "code": code, "role": role }))
 }
 
 fn remind(rest: &str) -> Plan {

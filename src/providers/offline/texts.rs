@@ -35,19 +35,26 @@ const MODEL: &str = "To talk freely, connect a language model: set `llm.provider
 or `llm.providers.anthropic.api_key` in `config.yml` (or the environment variable `OPENAI_API_KEY` \
 or `ANTHROPIC_API_KEY`), or start Ollama on this machine.";
 
-const COMMAND_LIST: &str = "\
-- `/skills` lists your skills\n\
-- `/run SKILL …` runs one, with text, `key=value` pairs or a JSON object\n\
-- `/remind in 20 minutes TEXT`, `/remind list`, `/remind cancel ID`\n\
-- `/memory add TEXT`, `/memory search WORDS`, `/memory list`, `/memory forget ID`\n\
-- `/model` lists the models, `/model NAME` chooses one for you, `/model here NAME` for this conversation\n\
-- `/new` starts a new conversation, `/stop` ends what runs, \
-`/status` shows how things are\n\
+const PLAINLY: &str = "\
 - or plainly: “remind me at 18:30 to call mum”, “remember that …”, “what did I say about …?”, \
 “what time is it?”, “run `uname -a`”";
 
+pub(super) const START: &str = "Hello! Write to me as you would to a person. I answer, remember what \
+you ask me to keep, remind you in time and run the skills that I was given. `/help` lists what can be \
+said with a slash.";
+
+pub(super) const APPROVE_USAGE: &str = "It is one of:\n\n\
+- `/approve` shows what waits\n- `/approve 1` allows the first of them once\n\
+- `/approve 1 session`, `/approve 1 always`\n- `/deny 1 REASON`";
+
+pub(super) const PAIR_USAGE: &str = "Say which code somebody told you: `/pair CODE`. They are a member \
+then; `/pair CODE owner` says that the account is your own, `/pair CODE viewer` that nothing is done for it.";
+
 /// The tools of our own; everything else is a skill.
-const OWN: [&str; 11] = [
+const OWN: [&str; 14] = [
+    "decide",
+    "pair",
+    "usage",
     "choose_model",
     "remember",
     "recall",
@@ -65,7 +72,13 @@ const OWN: [&str; 11] = [
 const NAMED: usize = 12;
 
 pub(super) fn help(request: &Request) -> String {
-    let mut text = format!("What works here, also without a language model:\n\n{COMMAND_LIST}");
+    let mut text = "What works here, also without a language model:\n\n".to_owned();
+    for command in COMMANDS {
+        let gap = if command.argument.is_empty() { "" } else { " " };
+        let (name, argument, about) = (command.name, command.argument, command.description);
+        writeln!(text, "- `/{name}{gap}{argument}`: {about}").ok();
+    }
+    text.push_str(PLAINLY);
     let skills = skills(request);
     if !skills.is_empty() {
         text.push_str("\n\nSkills that can be run:\n");
@@ -97,7 +110,7 @@ pub(super) fn unknown_command(word: &str, request: &Request) -> String {
             tool.name
         );
     }
-    match nearest(word, COMMANDS.into_iter()) {
+    match nearest(word, COMMANDS.iter().map(|command| command.name)) {
         Some(near) => format!("There is no command `/{word}`. Did you mean `/{near}`?"),
         None => format!("There is no command `/{word}`. `/help` lists the commands."),
     }

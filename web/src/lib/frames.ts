@@ -20,6 +20,18 @@ export interface MessageAccepted extends Base {
   attachments?: AttachmentInfo[];
   at: string;
 }
+/** A message that waits says something else now. */
+export interface MessageEdited extends Base {
+  type: 'message.edited';
+  message_id: string;
+  text: string;
+  at: string;
+}
+export interface MessageDeleted extends Base {
+  type: 'message.deleted';
+  message_id: string;
+  at: string;
+}
 export interface TurnStarted extends Base {
   type: 'turn.started';
   turn_id: string;
@@ -135,6 +147,8 @@ export type Frame =
   | MessageAccepted
   | TurnStarted
   | MessageJoined
+  | MessageEdited
+  | MessageDeleted
   | TextDelta
   | ReasoningDelta
   | TextReset

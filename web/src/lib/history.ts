@@ -39,6 +39,7 @@ function toEntry(message: Message): Entry {
       attachments: message.attachments ?? [],
       status: message.status,
       turnId: message.turn_id ?? null,
+      ...(message.deleted_at ? { changed: 'deleted' } : message.edited_at ? { changed: 'edited' } : {}),
     };
   }
   const failed = message.status === 'failed';

@@ -26,6 +26,8 @@ export interface UserEntry {
   attachments: AttachmentInfo[];
   status: MessageStatus;
   turnId: string | null;
+  /** What its sender did to it afterwards. */
+  changed?: 'edited' | 'deleted';
 }
 
 export interface AnswerEntry {
@@ -97,6 +99,10 @@ export function reduce(state: SessionState, frame: Frame): SessionState {
       return accepted(state, frame);
     case 'turn.started':
       return started(state, frame);
+    case 'message.edited':
+      return changed(state, frame.message_id, { text: frame.text, changed: 'edited' });
+    case 'message.deleted':
+      return changed(state, frame.message_id, { changed: 'deleted' });
     case 'message.joined':
       return joined(state, frame);
     case 'text.delta':
@@ -176,6 +182,11 @@ function accepted(state: SessionState, frame: MessageAccepted): SessionState {
     turnId: null,
   };
   return { ...state, entries: [...state.entries, entry] };
+}
+
+function changed(state: SessionState, id: string, change: Partial<UserEntry>): SessionState {
+  const entries = state.entries.map((e): Entry => (e.kind === 'user' && e.messageId === id ? { ...e, ...change } : e));
+  return { ...state, entries };
 }
 
 function started(state: SessionState, frame: TurnStarted): SessionState {

@@ -117,6 +117,8 @@ export interface Message {
   provider?: string | null;
   model?: string | null;
   usage?: Usage | null;
+  edited_at?: string;
+  deleted_at?: string;
 }
 
 export interface MessagePage {
