@@ -78,7 +78,8 @@ async fn a_file_of_the_workspace_goes_out_with_the_answer() {
     say("3").await;
     assert!(received.lock().unwrap()[2].1["attachments"].is_null());
     let owner = daemon.owner();
-    let history = owner.get(&format!("/api/v1/sessions/{session}/messages"));
+    let path = format!("/api/v1/sessions/{session}/messages");
+    let history = owner.get(&path);
     let history = history.await.ok();
     let said = &history["messages"][3];
     let (id, shown) = (string(said, "id"), said["attachments"].as_array().unwrap());
@@ -128,7 +129,8 @@ async fn a_picture_that_somebody_sent_is_there_after_a_reload() {
     let body = json!({ "message": "what is it?", "attachments": [picture] });
     let answer = owner.post("/api/v1/chat", body).await.ok();
     let session = string(&answer, "session_id");
-    let history = owner.get(&format!("/api/v1/sessions/{session}/messages"));
+    let path = format!("/api/v1/sessions/{session}/messages");
+    let history = owner.get(&path);
     let said = history.await.ok()["messages"][0].clone();
     let path = format!("/api/v1/messages/{}/attachments/0", string(&said, "id"));
     let reply = owner.get(&path).await;

@@ -226,3 +226,61 @@ async fn a_changed_message_is_answered_anew_and_a_picture_of_a_link_is_no_change
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(stage.model.requests().len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_goes_out_and_one_that_is_too_large_is_told() {
+    let send = |path: &str| ("send_file".to_owned(), json!({ "path": path }));
+    let calls = Act::Call(vec![send("report.csv"), send("big.bin")]);
+    let stage = Stage::new([say("hello"), calls, say("here")], "drafts: false").await;
+    stage.discord.say(OWNER_DM, OWNER, "hello");
+    stage.discord.posted(OWNER_DM, 1).await;
+    let sessions = stage.daemon.owner().get("/api/v1/sessions").await.ok();
+    let session = string(&sessions["sessions"][0], "id");
+    let workspace = stage.daemon.path(&format!("data/workspaces/{session}"));
+    std::fs::create_dir_all(&workspace).unwrap();
+    std::fs::write(workspace.join("report.csv"), "a,b\n1,2\n").unwrap();
+    std::fs::write(workspace.join("big.bin"), vec![0; (10 << 20) + 1]).unwrap();
+    stage.discord.say(OWNER_DM, OWNER, "send them");
+    let posts = stage.discord.posted(OWNER_DM, 2).await;
+    let text = said(&posts[1]);
+    assert!(
+        text.starts_with("here") && text.contains("big.bin") && text.contains("was not sent"),
+        "{text}"
+    );
+    assert_eq!(posts[1]["attachments"][0]["filename"], "report.csv");
+    let seen = stage.discord.seen();
+    let with_files = seen.iter().find(|s| !s.files.is_empty()).unwrap();
+    assert_eq!(
+        with_files.files,
+        [("report.csv".to_owned(), b"a,b\n1,2\n".to_vec())]
+    );
+    assert_eq!(with_files.body["attachments"][0]["filename"], "report.csv");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_message_that_waits_is_not_answered() {
+    let words: String = (0..30).map(|n| format!("w{n} ")).collect();
+    let slow = Act::Slowly(words, Duration::from_millis(100));
+    let stage = Stage::with(
+        [slow, say("Another.")],
+        "drafts: false",
+        "turns: { when_busy: queue }\n",
+    )
+    .await;
+    stage.discord.say(OWNER_DM, OWNER, "count");
+    eventually("it counts", || async { stage.model.requests().len() == 1 }).await;
+    let id = stage.discord.say(OWNER_DM, OWNER, "forget-me");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stage.discord.delete(OWNER_DM, &id);
+    stage.discord.say(OWNER_DM, OWNER, "and then?");
+    stage.discord.posted(OWNER_DM, 2).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(stage.discord.posts(OWNER_DM).len(), 2);
+    let asked: String = stage
+        .model
+        .requests()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert!(!asked.contains("forget-me"), "the model was told of it");
+}
