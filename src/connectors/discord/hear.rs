@@ -31,14 +31,11 @@ pub(super) fn is_meant(message: &Message, me: Id, world: &World) -> bool {
 /// What a message says, in words: mentions by their names, and not that of the bot.
 pub(super) fn text(message: &Message, me: Id, world: &World) -> String {
     let content = message.content.as_deref().unwrap_or_default();
-    let mut out = plain(content, &|mark| named(mark, message, me, world))
-        .trim()
-        .to_owned();
-    if out.is_empty() && !content.trim().is_empty() {
+    let said = |me| plain(content, &|mark| named(mark, message, me, world));
+    let mut out = said(me).trim().to_owned();
+    if out.is_empty() {
         // Nothing but a mention is a word too.
-        out = plain(content, &|mark| named(mark, message, 0, world))
-            .trim()
-            .to_owned();
+        said(0).trim().clone_into(&mut out);
     }
     for snapshot in &message.snapshots {
         append(

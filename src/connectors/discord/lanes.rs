@@ -5,18 +5,19 @@
 //! channels together only when no lane is at work. After a new session each lane first fetches what its
 //! channels said in between, and only then goes on with what the gateway brings.
 
+mod missed;
+mod progress;
+
 use std::{
-    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use serde_json::Value;
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     Discord, hear,
-    rest::{Ask, Failure},
+    rest::Ask,
     wire::{Deleted, Id, Member, Message},
     world::World,
 };
@@ -25,21 +26,14 @@ use crate::{
     store::inbox::Accepted,
     types::{Address, Admission, Cursor, Inbound, Room},
 };
+use progress::Progress;
 
 /// Lanes side by side.
 pub(super) const LANES: usize = 8;
 /// What waits in a lane before the gateway is not read any more.
 pub(super) const QUEUE: usize = 512;
-/// Messages that are fetched at once, and how often at most for one channel.
-const PAGE: (usize, usize) = (100, 50);
 /// The longest wait between two tries of what must not be passed over.
 const LONGEST: Duration = Duration::from_secs(20);
-/// Direct conversations that are remembered, to ask in them what was missed.
-const CONVERSATIONS: usize = 200;
-/// A minute in the ids of messages: channels do not come in the order of their ids to the millisecond.
-const MARGIN: Id = 60_000 << 22;
-/// Under which name the direct conversations are kept.
-const DIRECT: &str = "dms";
 
 /// Work of a lane.
 #[derive(Debug)]
@@ -80,24 +74,6 @@ pub(super) struct Ear<'a> {
     progress: Mutex<Progress>,
 }
 
-/// How far it has come.
-#[derive(Debug, Default)]
-struct Progress {
-    /// Newest message that was seen to, by channel.
-    seen: HashMap<Id, Id>,
-    /// Newest of all.
-    newest: Id,
-    /// What of that is written.
-    written: Id,
-    /// Jobs that are not done.
-    open: usize,
-    direct: Vec<Id>,
-    /// Newest message that Discord has and the gateway had not brought.
-    silent: Option<Id>,
-    /// When the last change of a message was seen: Discord tells the same change again for its links.
-    changes: HashMap<Id, String>,
-}
-
 impl<'a> Ear<'a> {
     pub(super) fn new(discord: &'a Discord, inbox: &'a dyn Inbox, me: Id) -> Self {
         Self {
@@ -113,77 +89,9 @@ impl<'a> Ear<'a> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The address of a channel.
     pub(super) fn at(&self, channel: Id) -> Address {
         Address::new("discord", self.me.to_string(), channel.to_string())
-    }
-
-    fn all(&self) -> Address {
-        Address::new("discord", self.me.to_string(), "")
-    }
-
-    /// A job was put into a lane.
-    pub(super) fn begun(&self) {
-        self.progress().open += 1;
-    }
-
-    /// What Discord has and the gateway did not bring.
-    pub(super) fn silent(&self) -> Option<Id> {
-        self.progress().silent.take()
-    }
-
-    /// Channels that spoke last, at most so many, with their servers.
-    pub(super) fn lively(&self, most: usize) -> Vec<(Id, Option<Id>)> {
-        let (mut seen, direct) = {
-            let progress = self.progress();
-            let seen: Vec<(Id, Id)> = progress.seen.iter().map(|(c, m)| (*m, *c)).collect();
-            (seen, progress.direct.clone())
-        };
-        seen.sort_unstable_by(|a, b| b.cmp(a));
-        let world = self.world();
-        let known = seen.into_iter().filter_map(|(_, channel)| {
-            let guild = world.guild_of(channel);
-            (guild.is_some() || direct.contains(&channel)).then_some((channel, guild))
-        });
-        known.take(most).collect()
-    }
-
-    /// The direct conversations, read once.
-    pub(super) async fn conversations(&self) -> Result<Vec<Id>, AcceptError> {
-        let kept = self
-            .inbox
-            .position(&self.all(), DIRECT)
-            .await?
-            .unwrap_or_default();
-        let kept: Vec<Id> = kept
-            .split_whitespace()
-            .filter_map(|id| id.parse().ok())
-            .collect();
-        self.progress().direct.clone_from(&kept);
-        Ok(kept)
-    }
-
-    /// Writes how far all channels are together, if no lane is at work.
-    pub(super) async fn keep(&self) -> Result<(), AcceptError> {
-        let newest = {
-            let progress = self.progress();
-            if progress.open > 0 || progress.newest <= progress.written + MARGIN / 2 {
-                return Ok(());
-            }
-            progress.newest
-        };
-        let position = newest.saturating_sub(MARGIN).to_string();
-        let cursor = Cursor {
-            of: String::new(),
-            position,
-        };
-        self.inbox.passed(&self.all(), cursor).await?;
-        self.progress().written = newest;
-        Ok(())
     }
 
     /// Works through a lane until nothing is put in any more.
@@ -213,13 +121,6 @@ impl<'a> Ear<'a> {
             let mut progress = self.progress();
             progress.open = progress.open.saturating_sub(1);
         }
-    }
-
-    fn saw(&self, channel: Id, message: Id) {
-        let mut progress = self.progress();
-        let seen = progress.seen.entry(channel).or_default();
-        *seen = message.max(*seen);
-        progress.newest = progress.newest.max(message);
     }
 
     /// Takes a message, if it is meant for us.
@@ -264,29 +165,6 @@ impl<'a> Ear<'a> {
             .room(&place)
             .is_some_and(|room| room.always_answer);
         message.guild_id.is_none() || always || hear::is_meant(message, self.me, &world)
-    }
-
-    /// Keeps a direct conversation in mind before anything of it is taken.
-    async fn remember(&self, message: &Message) {
-        let channel = message.channel_id;
-        let position = {
-            let mut progress = self.progress();
-            if message.guild_id.is_some() || progress.direct.contains(&channel) {
-                return;
-            }
-            progress.direct.push(channel);
-            let over = progress.direct.len().saturating_sub(CONVERSATIONS);
-            progress.direct.drain(..over);
-            let ids: Vec<String> = progress.direct.iter().map(Id::to_string).collect();
-            ids.join(" ")
-        };
-        let cursor = Cursor {
-            of: DIRECT.to_owned(),
-            position,
-        };
-        let all = self.all();
-        self.until_taken(|| self.inbox.passed(&all, cursor.clone()))
-            .await;
     }
 
     /// A message in the words of Nexflow.
@@ -391,89 +269,6 @@ impl<'a> Ear<'a> {
             self.until_taken(|| self.inbox.deleted(&from, &id, None))
                 .await;
         }
-    }
-
-    /// Fetches what a channel said since it was last heard, and takes it. `last` is its newest message
-    /// where that is known.
-    async fn missed(&self, channel: Id, guild: Option<Id>, last: Option<Id>) {
-        let Some(mut after) = self.heard_to(channel).await else {
-            // Never heard before: from now on.
-            if let Some(last) = last {
-                self.saw(channel, last);
-            }
-            return;
-        };
-        if last.is_some_and(|last| last <= after) {
-            return;
-        }
-        for _ in 0..PAGE.1 {
-            let Some(page) = self.page(channel, after).await else {
-                return;
-            };
-            let full = page.len() >= PAGE.0;
-            for mut message in page {
-                after = after.max(message.id);
-                message.guild_id = guild;
-                let edited = message.edited_timestamp.is_some().then(|| message.clone());
-                let taken = self.message(message).await;
-                // It was taken before it was changed.
-                if let (Some(Accepted::Again(..)), Some(edited)) = (taken, edited) {
-                    self.edited(edited).await;
-                }
-            }
-            if !full {
-                return;
-            }
-        }
-        tracing::warn!(channel, "more was missed in a channel than is fetched");
-    }
-
-    /// A page of messages after one, the oldest first; none where the channel cannot be read.
-    async fn page(&self, channel: Id, after: Id) -> Option<Vec<Message>> {
-        let mut wait = Duration::from_secs(1);
-        loop {
-            let path = format!(
-                "/channels/{channel}/messages?after={after}&limit={}",
-                PAGE.0
-            );
-            match self.discord.rest.ask::<Vec<Value>>(Ask::get(path)).await {
-                Ok(page) => {
-                    let read = page
-                        .into_iter()
-                        .filter_map(|m| serde_json::from_value(m).ok());
-                    let mut page: Vec<Message> = read.collect();
-                    page.sort_by_key(|message| message.id);
-                    return Some(page);
-                }
-                Err(Failure::Refused { said, .. }) => {
-                    tracing::debug!(channel, said, "what was missed in a channel cannot be read");
-                    return None;
-                }
-                Err(failure) => tracing::warn!(
-                    channel,
-                    ?failure,
-                    "what was missed was not fetched; trying again"
-                ),
-            }
-            sleep(wait).await;
-            wait = (wait * 2).min(LONGEST);
-        }
-    }
-
-    /// The newest message of a channel that was seen to.
-    async fn heard_to(&self, channel: Id) -> Option<Id> {
-        let seen = self.progress().seen.get(&channel).copied();
-        let (own, all) = (channel.to_string(), self.all());
-        let of = |of: String| {
-            let all = &all;
-            async move {
-                let read = self.until_taken(|| self.inbox.position(all, &of)).await;
-                read.flatten()
-                    .and_then(|position| position.parse::<Id>().ok())
-            }
-        };
-        let kept = of(own).await.max(of(String::new()).await);
-        seen.max(kept)
     }
 
     /// Does something with the inbox until it is done; none where there is nothing to do.

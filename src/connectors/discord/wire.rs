@@ -3,8 +3,12 @@
 //! Lenient on purpose: a field of another shape must not cost a message, so everything that can be left
 //! out has a default and what is not read is not described.
 
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+mod lenient;
+
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
+
+use lenient::{bits, each, id, ids, lenient, maybe};
 
 /// A snowflake: an id that sorts by time, over all channels.
 pub(super) type Id = u64;
@@ -359,49 +363,6 @@ pub(super) struct Given {
 pub(super) struct Choice {
     #[serde(default)]
     pub(super) value: Value,
-}
-
-fn number(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok())
-}
-
-fn id<'de, D: Deserializer<'de>>(from: D) -> Result<Id, D::Error> {
-    let value = Value::deserialize(from)?;
-    number(&value).ok_or_else(|| serde::de::Error::custom("an id is missing or not a number"))
-}
-
-fn maybe<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Id>, D::Error> {
-    Ok(number(&Value::deserialize(from)?))
-}
-
-fn bits<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    Ok(number(&Value::deserialize(from)?).unwrap_or_default())
-}
-
-fn ids<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Id>, D::Error> {
-    let value = Value::deserialize(from)?;
-    Ok(value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(number)
-        .collect())
-}
-
-/// What cannot be read counts as absent.
-fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    Ok(serde_json::from_value(Value::deserialize(from)?).ok())
-}
-
-/// Those of a list that can be read.
-fn each<'de, T: DeserializeOwned, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
-    let Value::Array(items) = Value::deserialize(from)? else {
-        return Ok(Vec::new());
-    };
-    let read = items
-        .into_iter()
-        .filter_map(|item| serde_json::from_value(item).ok());
-    Ok(read.collect())
 }
 
 #[cfg(test)]

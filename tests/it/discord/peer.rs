@@ -25,12 +25,13 @@ impl Peer {
         let python = std::env::var("NEXFLOW_TEST_PYTHON")
             .map_or_else(|_| tools.join(".venv/bin/python"), Into::into);
         let out = tempfile::NamedTempFile::new().unwrap();
+        let told = out.reopen().unwrap();
         let child = Command::new(&python)
             .arg(tools.join("discord_peer.py"))
             .args([&discord.url, TOKEN])
             .stdin(Stdio::null())
-            .stdout(out.reopen().unwrap())
-            .stderr(out.reopen().unwrap())
+            .stdout(told.try_clone().unwrap())
+            .stderr(told)
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}; `make test` installs it", python.display()));
         Self { child, out }

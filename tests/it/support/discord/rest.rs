@@ -36,7 +36,7 @@ pub(super) async fn answer(
         let file = world.files.get(name).cloned();
         return file.map_or_else(
             || StatusCode::NOT_FOUND.into_response(),
-            |data| data.into_response(),
+            axum::response::IntoResponse::into_response,
         );
     }
     let Some(path) = uri.path().strip_prefix("/api/v10/") else {
@@ -83,6 +83,13 @@ struct Request<'a> {
     /// None where the content type is not one that Discord takes.
     payload: Option<Value>,
     files: Vec<(String, Vec<u8>)>,
+}
+
+/// Numbers are taken where text is.
+fn as_text(value: &Value) -> String {
+    let text = value.as_str().map(str::to_owned);
+    text.or_else(|| value.as_u64().map(|n| n.to_string()))
+        .unwrap_or_default()
 }
 
 /// The JSON of a request and its files.
@@ -295,16 +302,12 @@ impl World {
         let limit = usize::try_from(limit).unwrap();
         let id = |m: &Value| m["id"].as_str().unwrap().parse::<u64>().unwrap();
         let all = self.messages.get(channel).cloned().unwrap_or_default();
-        let mut page: Vec<Value> = match of("after=") {
-            Some(after) => all
-                .into_iter()
-                .filter(|m| id(m) > after)
-                .take(limit)
-                .collect(),
-            None => {
-                let skip = all.len().saturating_sub(limit);
-                all.into_iter().skip(skip).collect()
-            }
+        let mut page: Vec<Value> = if let Some(after) = of("after=") {
+            let later = all.into_iter().filter(|m| id(m) > after);
+            later.take(limit).collect()
+        } else {
+            let skip = all.len().saturating_sub(limit);
+            all.into_iter().skip(skip).collect()
         };
         // The newest first.
         page.sort_by_key(|m| std::cmp::Reverse(id(m)));
@@ -315,7 +318,7 @@ impl World {
         if let Some(refused) = self.refused(channel, payload, &request.files) {
             return refused;
         }
-        let nonce = payload["nonce"].as_str().unwrap_or_default();
+        let nonce = as_text(&payload["nonce"]);
         if nonce.len() > 25 {
             return error(
                 400,
@@ -335,7 +338,8 @@ impl World {
         }
         let reference = &payload["message_reference"];
         let known = self.messages.get(channel).into_iter().flatten();
-        let known = known.clone().any(|m| m["id"] == reference["message_id"]);
+        let referred = as_text(&reference["message_id"]);
+        let known = known.clone().any(|m| m["id"] == referred);
         if !reference.is_null() && !known && reference["fail_if_not_exists"] != false {
             return error(
                 400,
@@ -353,8 +357,7 @@ impl World {
         message["flags"] = (payload["flags"].as_u64().unwrap_or_default() & 4).into();
         if known {
             message["type"] = 19.into();
-            message["message_reference"] =
-                json!({ "message_id": reference["message_id"], "channel_id": channel });
+            message["message_reference"] = json!({ "message_id": referred, "channel_id": channel });
         }
         let files = request.files.iter().enumerate();
         let files: Vec<Value> = files

@@ -48,7 +48,7 @@ impl Connection {
         let beat = self.world.lock().unwrap().mood.heartbeat_ms;
         self.send(json!({ "op": 10, "d": { "heartbeat_interval": beat, "_trace": [] } }))
             .await;
-        let (orders, mut ordered) = mpsc::unbounded_channel();
+        let (orders, mut ordered) = mpsc::channel(10_000);
         // Discord closes a connection that does not beat.
         let silence = Duration::from_millis(beat * 3);
         loop {
@@ -96,7 +96,7 @@ impl Connection {
     }
 
     /// What the client sent; whether the connection goes on.
-    async fn frame(&mut self, text: &str, orders: &mpsc::UnboundedSender<Order>) -> bool {
+    async fn frame(&mut self, text: &str, orders: &mpsc::Sender<Order>) -> bool {
         let Ok(frame) = serde_json::from_str::<Value>(text) else {
             self.close(4002).await;
             return false;
@@ -141,7 +141,7 @@ impl Connection {
         given.trim_start_matches("Bot ") == self.world.lock().unwrap().mood.token
     }
 
-    async fn identify(&mut self, data: &Value, orders: &mpsc::UnboundedSender<Order>) -> bool {
+    async fn identify(&mut self, data: &Value, orders: &mpsc::Sender<Order>) -> bool {
         if !self.token_is_right(data) {
             return self.refuse(4004).await;
         }
@@ -166,7 +166,7 @@ impl Connection {
         true
     }
 
-    async fn resume(&mut self, data: &Value, orders: &mpsc::UnboundedSender<Order>) -> bool {
+    async fn resume(&mut self, data: &Value, orders: &mpsc::Sender<Order>) -> bool {
         if !self.token_is_right(data) {
             return self.refuse(4004).await;
         }
@@ -181,7 +181,7 @@ impl Connection {
             let resumed = known.map(|session| {
                 let missed = session.events.iter().filter(|(seq, _)| *seq > after);
                 for (_, event) in missed {
-                    drop(orders.send(Order::Send(event.clone())));
+                    drop(orders.try_send(Order::Send(event.clone())));
                 }
                 session.live = Some(orders.clone());
                 session.tell("RESUMED", &json!({ "_trace": [] }), true);
@@ -204,7 +204,7 @@ impl World {
         &mut self,
         intents: u64,
         shard: &Value,
-        orders: &mpsc::UnboundedSender<Order>,
+        orders: &mpsc::Sender<Order>,
     ) -> Result<String, u16> {
         if intents & MESSAGE_CONTENT != 0 && !self.mood.content {
             return Err(4014);
