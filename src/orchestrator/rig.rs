@@ -17,8 +17,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CacheConfig, Config, Core, Delivery, Facts, Live, Parts, cache, collect, deliver, draft, gate,
-    prompt, running, spend, toolbox,
+    Begin, CacheConfig, Config, Core, Delivery, Facts, Live, Orchestrator, Parts, cache, collect,
+    deliver, draft, gate, prompt, running, spend, toolbox,
 };
 use crate::{
     budget::Budgets,
@@ -292,6 +292,24 @@ impl Rig {
             draft::run(Arc::clone(&core), cancel)
         });
         tasks
+    }
+
+    /// Everything with lanes, as the daemon runs it: whatever is called needs a person, and no model is
+    /// there but the built-in one.
+    pub(super) async fn agent(&self) -> (Orchestrator, Supervisor) {
+        let parts = self.core.parts.clone();
+        let live = Live {
+            approvals: crate::policy::Config::careful(),
+            ..(*parts.live()).clone()
+        };
+        parts.replaceable.store(Arc::new(live));
+        let begin = Begin {
+            held: None,
+            patience: Duration::from_secs(1),
+        };
+        let (mut intake, mut work) = (Supervisor::new(), Supervisor::new());
+        let agent = Orchestrator::start(parts, begin, &mut intake, &mut work);
+        (agent.await.unwrap(), work)
     }
 
     pub(super) async fn write<T: Send + 'static>(

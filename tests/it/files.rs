@@ -79,8 +79,7 @@ async fn a_file_of_the_workspace_goes_out_with_the_answer() {
     assert!(received.lock().unwrap()[2].1["attachments"].is_null());
     let owner = daemon.owner();
     let path = format!("/api/v1/sessions/{session}/messages");
-    let history = owner.get(&path);
-    let history = history.await.ok();
+    let history = owner.get(&path).await.ok();
     let said = &history["messages"][3];
     let (id, shown) = (string(said, "id"), said["attachments"].as_array().unwrap());
     assert_eq!(shown.len(), 2, "{said}");
@@ -130,8 +129,7 @@ async fn a_picture_that_somebody_sent_is_there_after_a_reload() {
     let answer = owner.post("/api/v1/chat", body).await.ok();
     let session = string(&answer, "session_id");
     let path = format!("/api/v1/sessions/{session}/messages");
-    let history = owner.get(&path);
-    let said = history.await.ok()["messages"][0].clone();
+    let said = owner.get(&path).await.ok()["messages"][0].clone();
     let path = format!("/api/v1/messages/{}/attachments/0", string(&said, "id"));
     let reply = owner.get(&path).await;
     assert_eq!(

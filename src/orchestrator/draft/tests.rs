@@ -148,6 +148,23 @@ async fn a_slow_answer_is_shown_at_a_pace_and_takes_the_place() {
 }
 
 #[tokio::test]
+async fn what_was_missed_is_read_again() {
+    let rig = Rig::new(Resend::WithKey, PACE);
+    let _tasks = rig.runs();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let turn = rig.turn("c").await;
+    let words: Vec<String> = (0..3000).map(|n| format!("{n} ")).collect();
+    // More than the bus keeps for those who are behind, with nobody else at work meanwhile.
+    for word in &words {
+        rig.says(&turn, word);
+    }
+    until("all of it is shown", || {
+        rig.platform.texts() == [format!("{}[]", words.concat())]
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_the_platform_asks_for_is_honoured_and_one_chat_does_not_hold_up_another() {
     let rig = Rig::new(Resend::WithKey, PACE);
     let _tasks = rig.runs();

@@ -4,16 +4,18 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    connectors::{ConnectorError, Resend},
+    connectors::{ConnectorError, Inbox as _, Resend},
     orchestrator::{
         decide,
         rig::{Rig, Wrong, later, until},
     },
     store::{
         approvals::{Ruling, Who},
+        audit::Origin,
         turns::Turn,
+        users,
     },
-    types::{StepId, UserId, effect::Effects},
+    types::{Address, Inbound, StepId, UserId, effect::Effects},
 };
 
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -217,6 +219,62 @@ async fn its_post_shows_who_decided_what_and_can_be_pressed_no_more() {
         posts[0]
             .text
             .starts_with("**Taken back**: the skill was changed\n")
+    );
+}
+
+#[tokio::test]
+async fn a_turn_that_parks_asks_once_in_its_chat_and_goes_on_when_it_is_decided() {
+    let rig = rig(Resend::Marked);
+    let (agent, tasks) = rig.agent().await;
+    let from = Address::new("platform", "", "c");
+    let said = Inbound::new(from, "1", "ada", "remember that the sky is green");
+    agent.accept(said).await.unwrap();
+    let open = || {
+        let posts = rig.platform.posts().into_iter();
+        posts.filter(|post| !post.choices.is_empty()).count()
+    };
+    until("it asks", || open() == 1).await;
+    rest(&rig).await;
+    drop(tasks);
+    let (agent, _tasks) = rig.agent().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(open(), 1);
+    let now = rig.core.parts.clock.now();
+    let wanted = approvals::Wanted {
+        pending: true,
+        limit: 9,
+        ..approvals::Wanted::default()
+    };
+    let store = &rig.core.parts.store;
+    let waits = store.read(move |c| approvals::list(c, &wanted));
+    let owner = rig.write(move |tx| users::owner(tx, now)).await;
+    let decision = decide::Decision {
+        id: waits.await.unwrap()[0].id,
+        choice: Choice::Once,
+        steps: None,
+        reason: None,
+    };
+    let by = decide::Decider {
+        user: owner.id,
+        name: owner.name,
+        role: owner.role,
+        via: "cli".to_owned(),
+        from: Origin::from("cli"),
+    };
+    agent.decide(decision, by).await.unwrap();
+    let said = |word: &str| rig.platform.texts().iter().any(|text| text.contains(word));
+    until("it says who decided", || {
+        said("**Allowed** by `owner` through `cli`")
+    })
+    .await;
+    until("it answers", || said("Remembered: ")).await;
+    rest(&rig).await;
+    assert_eq!(open(), 0);
+    // Nothing is left of the draft but the answer in its place.
+    assert!(
+        !said("Waiting for a decision"),
+        "{:?}",
+        rig.platform.texts()
     );
 }
 
