@@ -352,8 +352,11 @@ impl World {
             ME,
             payload["content"].as_str().unwrap_or_default().trim(),
         );
-        message["embeds"] = payload["embeds"].clone();
-        message["components"] = payload["components"].clone();
+        for key in ["embeds", "components"] {
+            if payload[key].is_array() {
+                message[key] = payload[key].clone();
+            }
+        }
         message["flags"] = (payload["flags"].as_u64().unwrap_or_default() & 4).into();
         if known {
             message["type"] = 19.into();
