@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Begin, CacheConfig, Config, Core, Delivery, Facts, Live, Orchestrator, Parts, cache, collect,
-    deliver, draft, gate, prompt, running, spend, toolbox,
+    deliver, draft, gate, pairing, prompt, running, spend, toolbox,
 };
 use crate::{
     budget::Budgets,
@@ -434,6 +434,7 @@ fn core(folder: &Path, platform: &Arc<Platform>) -> Core {
         drafts: draft::Desk::default(),
         asked: Notify::new(),
         cached: cache::Counter::default(),
+        tries: pairing::Tries::default(),
         left: spend::Left::default(),
         held: watch::Sender::new(None),
         drained: CancellationToken::new(),
