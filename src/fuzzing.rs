@@ -27,7 +27,12 @@ pub fn request(bytes: &[u8]) {
 
 /// Any bytes as an update of Telegram.
 pub fn telegram(bytes: &[u8]) {
-    connectors::fuzz_telegram(bytes);
+    connectors::fuzzing::telegram(bytes);
+}
+
+/// Any bytes as what the gateway of Discord sends.
+pub fn discord(bytes: &[u8]) {
+    connectors::fuzzing::discord(bytes);
 }
 
 /// Any text as an answer to render: posts within limits, entities within their text.

@@ -20,6 +20,7 @@ mod chat;
 mod cli;
 mod config;
 mod delivery;
+mod discord;
 mod disk;
 mod dojo;
 mod doors;

@@ -1,5 +1,6 @@
 //! The real daemon for tests: started, spoken to, killed.
 
+pub mod discord;
 pub mod model;
 pub mod telegram;
 

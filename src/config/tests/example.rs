@@ -37,6 +37,7 @@ fn the_example_works_with_its_variables() {
         ("ZAI_API_KEY", "k"),
         ("OPENROUTER_API_KEY", "k"),
         ("CUSTOM_LLM_URL", "http://127.0.0.1:1/v1"),
+        ("DISCORD_BOT_TOKEN", "k"),
         ("WEBHOOK_HOME_SECRET", "k"),
         ("TELEGRAM_BOT_TOKEN", "1:k"),
         ("WEBHOOK_HOME_REPLY_URL", "http://127.0.0.1:1/"),

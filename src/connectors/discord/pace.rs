@@ -1,0 +1,198 @@
+//! How fast requests may follow each other: what Discord says in `X-RateLimit-*`, kept for each route,
+//! and a stop long before its ban for too many refused requests.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Discord bans an address for an hour after 10,000 refused requests in ten minutes.
+const REFUSED: (u32, Duration) = (500, Duration::from_mins(10));
+/// Routes that are remembered; above that those whose window is over are forgotten.
+const ROUTES: usize = 512;
+
+/// What may be asked when.
+#[derive(Debug, Default)]
+pub(super) struct Pace(Mutex<Limits>);
+
+#[derive(Debug, Default)]
+struct Limits {
+    routes: HashMap<String, Window>,
+    /// Nothing may be asked before this.
+    all: Option<Instant>,
+    /// Refused requests since a moment.
+    refused: Option<(Instant, u32)>,
+}
+
+/// A route's window.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    remaining: u32,
+    ends: Instant,
+}
+
+/// What an answer says about the pace.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Said {
+    /// `X-RateLimit-Remaining`.
+    pub(super) remaining: Option<u32>,
+    /// `X-RateLimit-Reset-After`.
+    pub(super) reset_after: Option<Duration>,
+    /// How long a 429 says to wait.
+    pub(super) retry_after: Option<Duration>,
+    /// Whether that holds for every route.
+    pub(super) global: bool,
+    /// Whether it counts towards the ban: 401, 403, and 429 except for a limit that others used up.
+    pub(super) refused: bool,
+}
+
+impl Pace {
+    fn limits(&self) -> MutexGuard<'_, Limits> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place in a route's window, or tells how long there is none.
+    pub(super) fn take(&self, route: &str) -> Result<(), Duration> {
+        let now = Instant::now();
+        let mut limits = self.limits();
+        if let Some(until) = limits.all
+            && until > now
+        {
+            return Err(until - now);
+        }
+        if let Some((since, count)) = limits.refused {
+            let ends = since + REFUSED.1;
+            if ends <= now {
+                limits.refused = None;
+            } else if count >= REFUSED.0 {
+                return Err(ends - now);
+            }
+        }
+        match limits.routes.get_mut(route) {
+            Some(window) if window.ends > now => {
+                if window.remaining == 0 {
+                    return Err(window.ends - now);
+                }
+                window.remaining -= 1;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Notes what an answer said.
+    pub(super) fn heard(&self, route: &str, said: &Said) {
+        let now = Instant::now();
+        let mut limits = self.limits();
+        if said.refused {
+            let (since, count) = limits.refused.unwrap_or((now, 0));
+            limits.refused = Some((since, count.saturating_add(1)));
+        }
+        if let Some(wait) = said.retry_after {
+            let until = now + wait;
+            if said.global {
+                limits.all = limits.all.max(Some(until));
+            } else {
+                limits.set(
+                    route,
+                    Window {
+                        remaining: 0,
+                        ends: until,
+                    },
+                );
+            }
+        } else if let (Some(remaining), Some(after)) = (said.remaining, said.reset_after) {
+            limits.set(
+                route,
+                Window {
+                    remaining,
+                    ends: now + after,
+                },
+            );
+        }
+    }
+}
+
+impl Limits {
+    fn set(&mut self, route: &str, heard: Window) {
+        let now = Instant::now();
+        if self.routes.len() >= ROUTES {
+            self.routes.retain(|_, window| window.ends > now);
+        }
+        let window = self.routes.entry(route.to_owned()).or_insert(heard);
+        // Answers overtake each other: within a window the smaller number is the newer one.
+        let same = window.ends > now && heard.ends <= window.ends + Duration::from_millis(250);
+        let remaining = if same {
+            window.remaining.min(heard.remaining)
+        } else {
+            heard.remaining
+        };
+        *window = Window {
+            remaining,
+            ends: window.ends.max(heard.ends),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTE: &str = "POST /channels/1/messages";
+
+    fn left(remaining: u32, seconds: u64) -> Said {
+        Said {
+            remaining: Some(remaining),
+            reset_after: Some(Duration::from_secs(seconds)),
+            ..Said::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_that_is_used_up_is_waited_for() {
+        let pace = Pace::default();
+        assert_eq!(pace.take(ROUTE), Ok(()));
+        pace.heard(ROUTE, &left(2, 5));
+        assert_eq!((pace.take(ROUTE), pace.take(ROUTE)), (Ok(()), Ok(())));
+        assert_eq!(pace.take(ROUTE), Err(Duration::from_secs(5)));
+        // An answer that was overtaken does not give places back.
+        pace.heard(ROUTE, &left(1, 5));
+        assert!(pace.take(ROUTE).is_err());
+        assert_eq!(pace.take("POST /channels/2/messages"), Ok(()));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(pace.take(ROUTE), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_global_limit_holds_for_every_route() {
+        let pace = Pace::default();
+        let global = Said {
+            retry_after: Some(Duration::from_secs(3)),
+            global: true,
+            ..Said::default()
+        };
+        pace.heard(ROUTE, &global);
+        assert_eq!(pace.take("GET /x"), Err(Duration::from_secs(3)));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(pace.take("GET /x"), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_stops_long_before_a_ban() {
+        let pace = Pace::default();
+        let refused = Said {
+            refused: true,
+            ..Said::default()
+        };
+        for _ in 0..REFUSED.0 {
+            assert_eq!(pace.take("GET /x"), Ok(()));
+            pace.heard("GET /x", &refused);
+        }
+        assert_eq!(pace.take("GET /y"), Err(REFUSED.1));
+        tokio::time::advance(REFUSED.1).await;
+        assert_eq!(pace.take("GET /y"), Ok(()));
+    }
+}

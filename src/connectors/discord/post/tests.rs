@@ -1,0 +1,154 @@
+use super::*;
+use crate::types::{ApprovalId, MessageId, SessionId};
+
+fn outgoing(text: &str) -> Outgoing {
+    Outgoing {
+        idempotency_key: MessageId::new().to_string(),
+        session: SessionId::new(),
+        in_reply_to: Some("1300000000000000001".to_owned()),
+        also_in_reply_to: Vec::new(),
+        user: "7".to_owned(),
+        text: text.to_owned(),
+        files: Vec::new(),
+        notice: false,
+        question: None,
+        replaces: None,
+        posted: Vec::new(),
+        again: false,
+    }
+}
+
+fn file(name: &str, size: usize) -> Attachment {
+    Attachment {
+        name: name.to_owned(),
+        media_type: "text/plain".to_owned(),
+        data: vec![b'x'; size],
+    }
+}
+
+#[test]
+fn a_nonce_belongs_to_one_part_of_one_answer() {
+    let one = nonce("key", "0");
+    assert_eq!(one, nonce("key", "0"));
+    assert!(one.len() <= 25);
+    assert_ne!(one, nonce("key", "1"));
+    assert_ne!(one, nonce("yek", "0"));
+}
+
+#[test]
+fn files_go_with_the_last_part_and_what_is_too_large_is_told() {
+    let mut what = outgoing(&"word ".repeat(500));
+    what.files = (0..11).map(|n| file(&format!("{n}.txt"), 10)).collect();
+    what.files.push(file("big.iso", FILE + 1));
+    let parts = parts(&what);
+    let counts: Vec<usize> = parts.iter().map(|part| part.files.len()).collect();
+    assert_eq!(counts, [0, 10, 1]);
+    assert!(
+        parts[1].text.contains("big.iso has 10 MB and was not sent"),
+        "{}",
+        parts[1].text
+    );
+    let what = Outgoing {
+        files: vec![file("a", 1)],
+        ..outgoing("")
+    };
+    assert_eq!(super::parts(&what).len(), 1, "a file alone is one message");
+    assert_eq!(
+        super::parts(&outgoing(" ")).len(),
+        1,
+        "an answer without words is told too"
+    );
+}
+
+#[test]
+fn a_question_has_its_buttons_on_its_last_part_and_loses_them_when_it_is_settled() {
+    let question = Question {
+        id: ApprovalId::new(),
+        choices: vec!["once", "session", "always", "deny"],
+    };
+    let what = Outgoing {
+        question: Some(question),
+        ..outgoing(&"May I? ".repeat(400))
+    };
+    let parts = parts(&what);
+    assert_eq!(parts.len(), 2);
+    assert!(body(&parts[0])["components"].as_array().unwrap().is_empty());
+    let row = &body(&parts[1])["components"][0]["components"];
+    assert_eq!(row.as_array().unwrap().len(), 4);
+    let settled = outgoing("Ada allowed it.");
+    assert_eq!(body(&super::parts(&settled)[0])["components"], json!([]));
+    assert_eq!(body(&super::parts(&settled)[0])["embeds"], json!([]));
+}
+
+#[test]
+fn nobody_is_pinged_by_what_a_model_writes() {
+    let part = Part {
+        text: "@everyone <@7>".to_owned(),
+        ..Part::default()
+    };
+    assert_eq!(body(&part)["allowed_mentions"], json!({ "parse": [] }));
+}
+
+#[test]
+fn a_part_is_recognised_by_its_words_and_its_question() {
+    let what = outgoing("Yes.");
+    let part = &parts(&what)[0];
+    let message = |content: &str, asked: Option<&str>| -> Message {
+        let reference = asked.map(|id| json!({ "message_id": id }));
+        let message = json!({ "id": "1300000000000000009", "channel_id": "5", "content": content, "message_reference": reference });
+        serde_json::from_value(message).unwrap()
+    };
+    let asked = what.in_reply_to.as_deref();
+    assert!(shows(&message("Yes.", asked), part, (&what, 0)));
+    assert!(
+        shows(&message("Yes. ", None), part, (&what, 0)),
+        "the question may be gone"
+    );
+    assert!(
+        !shows(
+            &message("Yes.", Some("1300000000000000002")),
+            part,
+            (&what, 0)
+        ),
+        "to another question"
+    );
+    assert!(!shows(&message("No.", asked), part, (&what, 0)));
+}
+
+#[test]
+fn a_draft_is_known_by_its_flag_whatever_it_says() {
+    let what = outgoing("The whole answer.");
+    let part = &parts(&what)[0];
+    let asked = what.in_reply_to.as_deref();
+    let id = (made_at(&what.idempotency_key).unwrap() + 1).to_string();
+    let message = |id: &str, asked: Option<&str>, flags: u64| -> Message {
+        let message = json!({ "id": id, "channel_id": "5", "content": "The who", "flags": flags, "message_reference": { "message_id": asked } });
+        serde_json::from_value(message).unwrap()
+    };
+    assert!(shows(&message(&id, asked, NO_PREVIEWS), part, (&what, 0)));
+    assert!(!shows(&message(&id, asked, 0), part, (&what, 0)));
+    assert!(!shows(
+        &message(&id, Some("5"), NO_PREVIEWS),
+        part,
+        (&what, 0)
+    ));
+    assert!(
+        !shows(
+            &message("1300000000000000009", asked, NO_PREVIEWS),
+            part,
+            (&what, 0)
+        ),
+        "of an earlier turn"
+    );
+}
+
+#[test]
+fn the_time_of_a_key_bounds_where_is_looked() {
+    let id = made_at(&MessageId::new().to_string()).unwrap();
+    let millis = (id >> 22) + EPOCH;
+    let now = crate::types::Clock::default().now().0 / 1000;
+    let behind = now - i64::try_from(millis).unwrap();
+    let allowed = i64::try_from(CLOCKS).unwrap();
+    assert!((allowed..allowed + 60_000).contains(&behind), "{behind}");
+    assert_eq!(made_at("not a key"), None);
+}

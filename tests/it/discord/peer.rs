@@ -1,0 +1,118 @@
+//! The fake itself, checked with a client that others wrote: discord.py.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use super::said;
+use crate::support::{
+    discord::{Discord, GENERAL, OWNER, OWNER_DM, TOKEN},
+    eventually,
+};
+
+/// The other client, ended with this.
+struct Peer {
+    child: Child,
+    out: tempfile::NamedTempFile,
+}
+
+impl Peer {
+    #[expect(clippy::disallowed_methods, reason = "tests start their peers")]
+    fn start(discord: &Discord) -> Self {
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools");
+        let python = std::env::var("NEXFLOW_TEST_PYTHON")
+            .map_or_else(|_| tools.join(".venv/bin/python"), Into::into);
+        let out = tempfile::NamedTempFile::new().unwrap();
+        let told = out.reopen().unwrap();
+        let child = Command::new(&python)
+            .arg(tools.join("discord_peer.py"))
+            .args([&discord.url, TOKEN])
+            .stdin(Stdio::null())
+            .stdout(told.try_clone().unwrap())
+            .stderr(told)
+            .spawn()
+            .unwrap_or_else(|e| panic!("{}: {e}; `make test` installs it", python.display()));
+        Self { child, out }
+    }
+
+    fn told(&self) -> String {
+        std::fs::read_to_string(self.out.path()).unwrap()
+    }
+
+    async fn tells(&self, line: &str) {
+        eventually(&format!("discord.py tells {line}"), || async {
+            self.told().lines().any(|l| l == line)
+        })
+        .await;
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            eprintln!("--- discord.py ---\n{}", self.told());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_client_takes_the_fake_for_discord() {
+    let discord = Discord::start().await;
+    let peer = Peer::start(&discord);
+    peer.tells("ready nexflow The house garden general seeds")
+        .await;
+    assert_eq!(discord.commands()[0]["name"], "ping");
+    let id = discord.say(GENERAL, OWNER, "reply");
+    let posts = discord.posted(GENERAL, 1).await;
+    assert_eq!(
+        (
+            said(&posts[0]).as_str(),
+            &posts[0]["message_reference"]["message_id"]
+        ),
+        ("a reply", &id.clone().into())
+    );
+    let button = posts[0]["components"][0]["components"][0]["custom_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let token = discord.press_on(GENERAL, OWNER, (&button, &posts[0]));
+    eventually("the press is answered", || async {
+        discord.given(&token).said.as_deref() == Some("pressed")
+    })
+    .await;
+    let token = discord.command(GENERAL, OWNER, "ping", Some("x"));
+    eventually("the command is answered", || async {
+        discord.given(&token).said.as_deref() == Some("pong x")
+    })
+    .await;
+    discord.edit(GENERAL, &id, "changed");
+    peer.tells("edited changed").await;
+    discord.delete(GENERAL, &id);
+    peer.tells(&format!("deleted {id}")).await;
+    discord.say(GENERAL, OWNER, "long");
+    peer.tells("refused 400 50035").await;
+    discord.say(GENERAL, OWNER, "grow");
+    eventually("it grew", || async {
+        discord.posts(GENERAL).iter().any(|post| said(post) == "ab")
+    })
+    .await;
+    // A client that heeds the headers is never too fast.
+    discord.say(GENERAL, OWNER, "fast");
+    peer.tells("fast done").await;
+    assert_eq!(discord.too_fast(), 0);
+    let before = discord.sessions();
+    discord.reconnect();
+    discord.say(OWNER_DM, OWNER, "in between");
+    peer.tells("message ada in between").await;
+    assert_eq!(discord.sessions(), (before.0, before.1 + 1));
+    discord.invalidate();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    eventually("a new session", || async {
+        discord.sessions().0 > before.0
+    })
+    .await;
+}

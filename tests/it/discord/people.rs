@@ -1,0 +1,76 @@
+//! Who may talk, and commands.
+
+use std::time::Duration;
+
+use super::{Stage, said, say};
+use crate::support::{
+    discord::{OWNER, OWNER_DM, STRANGER, STRANGER_DM},
+    eventually,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_are_registered_once_and_answered_in_time() {
+    let mut stage = Stage::new([say("Anything.")], "").await;
+    eventually("the commands are registered", || async {
+        stage
+            .discord
+            .commands()
+            .as_array()
+            .is_some_and(|all| !all.is_empty())
+    })
+    .await;
+    let names = stage.discord.commands().to_string();
+    assert!(
+        names.contains("\"help\"") && names.contains("\"stop\""),
+        "{names}"
+    );
+    let token = stage.discord.command(OWNER_DM, OWNER, "help", None);
+    let posts = stage.discord.posted(OWNER_DM, 1).await;
+    assert!(said(&posts[0]).contains("/remind"), "{}", said(&posts[0]));
+    eventually("the person is told", || async {
+        stage.discord.given(&token).said.is_some()
+    })
+    .await;
+    let given = stage.discord.given(&token);
+    assert!(given.acknowledged.unwrap() < Duration::from_secs(3) && given.flags & 64 != 0);
+    // The same commands are not told again.
+    stage.daemon.kill();
+    stage.daemon.launch().await;
+    stage.heard().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let puts = stage
+        .discord
+        .seen()
+        .into_iter()
+        .filter(|s| s.method == "PUT");
+    assert_eq!(puts.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_is_not_answered_until_the_owner_pairs_them() {
+    let stage = Stage::new([say("Welcome.")], "").await;
+    stage.discord.say(STRANGER_DM, STRANGER, "let me in");
+    let posts = stage.discord.posted(STRANGER_DM, 1).await;
+    let told = said(&posts[0]);
+    let code = told
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .find(|word| {
+            word.len() == 8
+                && word
+                    .bytes()
+                    .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+        })
+        .unwrap_or_else(|| panic!("no code in {told}"))
+        .to_owned();
+    assert_eq!(stage.model.requests().len(), 0);
+    stage.daemon.cli_ok(&["user", "pair", &code]).await;
+    stage.discord.say(STRANGER_DM, STRANGER, "and now?");
+    eventually("they are answered", || async {
+        stage
+            .discord
+            .posts(STRANGER_DM)
+            .iter()
+            .any(|post| said(post) == "Welcome.")
+    })
+    .await;
+}
