@@ -267,7 +267,7 @@ const cases = {
 
   async 'lets people in, changes their role and removes them'({ open, page }) {
     await open('/#/people');
-    await page.getByRole('button', { name: 'Let Grace in' }).click();
+    await page.getByRole('button', { name: 'Let in Grace' }).click();
     await page.getByText('Nobody.').waitFor();
     await page.getByLabel('Role of Grace').selectOption('viewer');
     await page.getByTestId('people').getByText('you said so').waitFor();
