@@ -83,13 +83,14 @@ pub(super) async fn accept(app: &App, caller: &Caller, said: Said) -> ApiResult<
             "at most {FILES} files go with a message"
         )));
     }
-    let odd = said
-        .attachments
-        .iter()
-        .find(|f| !f.media_type.starts_with("image/"));
+    let odd = said.attachments.iter().find(|f| {
+        !["image/", "audio/"]
+            .iter()
+            .any(|kind| f.media_type.starts_with(kind))
+    });
     if let Some(file) = odd {
         return Err(ApiError::invalid(format!(
-            "{} is {}: this version takes images only",
+            "{} is {}: this version takes images and sound only",
             file.name, file.media_type
         )));
     }
