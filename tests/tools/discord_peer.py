@@ -25,8 +25,7 @@ class Bot(discord.Client):
 
         @self.tree.command(name="ping", description="Answers")
         async def ping(interaction: discord.Interaction, text: str = ""):
-            await interaction.response.defer(ephemeral=True)
-            await interaction.edit_original_response(content=f"pong {text}")
+            tell("ping", text)
 
         await self.tree.sync()
 
@@ -44,7 +43,7 @@ class Bot(discord.Client):
             return
         tell("message", message.author.name, message.content)
         if message.content == "reply":
-            await message.reply("a reply", view=Buttons())
+            await message.reply("a reply")
         elif message.content == "long":
             try:
                 await message.channel.send("x" * 2001)
@@ -63,13 +62,6 @@ class Bot(discord.Client):
 
     async def on_message_delete(self, message):
         tell("deleted", message.id)
-
-
-class Buttons(discord.ui.View):
-    @discord.ui.button(label="Yes", custom_id="yes")
-    async def yes(self, interaction, button):
-        await interaction.response.defer(ephemeral=True)
-        await interaction.edit_original_response(content="pressed")
 
 
 intents = discord.Intents.none()

@@ -3,12 +3,11 @@
 use std::{
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use super::said;
 use crate::support::{
-    discord::{Discord, GENERAL, OWNER, OWNER_DM, TOKEN},
+    discord::{Discord, GENERAL, OWNER, TOKEN},
     eventually,
 };
 
@@ -75,20 +74,6 @@ async fn another_client_takes_the_fake_for_discord() {
         ),
         ("a reply", &id.clone().into())
     );
-    let button = posts[0]["components"][0]["components"][0]["custom_id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let token = discord.press_on(GENERAL, OWNER, (&button, &posts[0]));
-    eventually("the press is answered", || async {
-        discord.given(&token).said.as_deref() == Some("pressed")
-    })
-    .await;
-    let token = discord.command(GENERAL, OWNER, "ping", Some("x"));
-    eventually("the command is answered", || async {
-        discord.given(&token).said.as_deref() == Some("pong x")
-    })
-    .await;
     discord.edit(GENERAL, &id, "changed");
     peer.tells("edited changed").await;
     discord.delete(GENERAL, &id);
@@ -104,15 +89,4 @@ async fn another_client_takes_the_fake_for_discord() {
     discord.say(GENERAL, OWNER, "fast");
     peer.tells("fast done").await;
     assert_eq!(discord.too_fast(), 0);
-    let before = discord.sessions();
-    discord.reconnect();
-    discord.say(OWNER_DM, OWNER, "in between");
-    peer.tells("message ada in between").await;
-    assert_eq!(discord.sessions(), (before.0, before.1 + 1));
-    discord.invalidate();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    eventually("a new session", || async {
-        discord.sessions().0 > before.0
-    })
-    .await;
 }

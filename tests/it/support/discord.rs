@@ -241,17 +241,6 @@ impl Discord {
         self.interact(channel, user, (3, data))
     }
 
-    /// The same, with the message that the button is in.
-    pub fn press_on(
-        &self,
-        channel: &str,
-        user: &str,
-        (custom_id, message): (&str, &Value),
-    ) -> String {
-        let data = json!({ "component_type": 2, "custom_id": custom_id, "message": message });
-        self.interact(channel, user, (3, data))
-    }
-
     fn interact(&self, channel: &str, user: &str, (kind, data): (u64, Value)) -> String {
         let mut world = self.world();
         let (id, token) = (world.id(), format!("interaction-token-{}", world.id()));
@@ -260,10 +249,6 @@ impl Discord {
             "channel_id": channel, "channel": channel_object(channel), "data": data, "locale": "en-US", "app_permissions": "0", "entitlements": [],
             "authorizing_integration_owners": {}, "attachment_size_limit": 10_485_760,
         });
-        let message = event["data"].as_object_mut().unwrap().remove("message");
-        if let Some(message) = message {
-            event["message"] = message;
-        }
         match guild_of(channel) {
             Some(guild) => {
                 event["guild_id"] = guild.into();
@@ -368,12 +353,6 @@ impl Discord {
     /// Asks every client to connect again (op 7).
     pub fn reconnect(&self) {
         self.order(|| Order::Send(json!({ "op": 7, "d": null }).to_string()));
-    }
-
-    /// Forgets every session (op 9).
-    pub fn invalidate(&self) {
-        self.order(|| Order::Send(json!({ "op": 9, "d": false }).to_string()));
-        self.forget();
     }
 
     /// Sessions cannot be resumed any more.
