@@ -120,7 +120,7 @@ pub(super) fn filled() -> Value {
                     "prices": { "type": "object", "additionalProperties": inline(of::<Price>()), "description": "Prices by model." },
                     "tasks": tasks(),
                     "breaker": section("When a provider is left alone.", of::<providers::Rules>()),
-                    "transcription": section("Who writes down what is said in voice notes.", of::<providers::Transcription>()),
+                    "transcription": section("Who writes down what is said in voice notes.", of::<Option<providers::Transcription>>()),
                     "cache": section("Answers to repeated requests that are kept.", of::<orchestrator::CacheConfig>()),
                     "providers": { "type": ["object", "null"], "properties": providers, "additionalProperties": { "type": ["object", "null"] } },
                 },

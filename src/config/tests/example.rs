@@ -24,7 +24,7 @@ fn the_example_works_without_variables() {
         );
         assert!(problem.line.is_some(), "{problem}");
     }
-    assert_eq!(loaded.problems.len(), 8, "{:?}", told(&loaded));
+    assert_eq!(loaded.problems.len(), 9, "{:?}", told(&loaded));
     assert_eq!(loaded.config.server, api::Config::default());
 }
 
