@@ -177,7 +177,9 @@ fn bar(cost: f64, most: f64) -> String {
 
 fn budgets(style: Style, budgets: &[Value]) -> Result<()> {
     if budgets.is_empty() {
-        return line("\nNo budget to show: `budgets` in the configuration sets one (docs/money.md).");
+        return line(
+            "\nNo budget to show: `budgets` in the configuration sets one (docs/money.md).",
+        );
     }
     line("")?;
     let rows: Vec<Vec<String>> = budgets

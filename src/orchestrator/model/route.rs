@@ -315,12 +315,7 @@ fn pause(
 
 /// Somebody else answers: who watches reads it now, and whoever only gets the answer reads it there.
 async fn stand_in(call: &Call<'_>, why: &str, name: &str) {
-    tell(
-        call,
-        "fallback",
-        format!("{why}. Asking `{name}` instead."),
-    )
-    .await;
+    tell(call, "fallback", format!("{why}. Asking `{name}` instead.")).await;
     if let Some(work) = call.work {
         let mut note = work.stood_in.lock().unwrap_or_else(PoisonError::into_inner);
         *note = Some(format!("Answered by `{name}`: {why}."));
