@@ -49,8 +49,13 @@ pub(super) fn claim(
             attempt: turn.attempt,
         },
     )?;
+    let found = turns::steps(tx, turn.id)?;
+    if only_waits(&found) {
+        // It asked a person and was about to park: that it was killed there is not counted against it.
+        turns::excuse(tx, &mut turn)?;
+    }
     let mut steps = Vec::new();
-    for mut step in turns::steps(tx, turn.id)? {
+    for mut step in found {
         match &mut step.kind {
             StepKind::Model { .. } if step.status == CallStatus::Running => {
                 turns::end_step(tx, step.id, CallStatus::Interrupted, UNKNOWN, now)?;
@@ -85,6 +90,12 @@ pub(super) fn claim(
     let claim = take_up(tx, (turn, asked), steps)?;
     fail::point(Point::ResumeWritten);
     Ok(Some(claim))
+}
+
+/// Whether all that is left to do waits for a person.
+fn only_waits(steps: &[Step]) -> bool {
+    let any = |status| steps.iter().any(|step| step.status == status);
+    any(CallStatus::Waiting) && !any(CallStatus::Running)
 }
 
 /// A turn that goes on, with everything that it answers and has cost so far.

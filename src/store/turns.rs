@@ -202,6 +202,14 @@ pub fn put_down(tx: &Transaction<'_>) -> Result<usize> {
     Ok(tx.execute(sql, [])?)
 }
 
+/// That a turn begins again is not counted against it.
+pub fn excuse(tx: &Transaction<'_>, turn: &mut Turn) -> Result<()> {
+    turn.stops += 1;
+    tx.prepare_cached("UPDATE turns SET stops = ?2 WHERE id = ?1")?
+        .execute(params![turn.id, turn.stops])?;
+    Ok(())
+}
+
 /// How a turn ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {

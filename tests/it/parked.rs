@@ -46,6 +46,45 @@ fn told(model: &Model, request: usize) -> String {
     model.requests()[request]["messages"].to_string()
 }
 
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn a_question_outlives_any_number_of_crashes_before_its_turn_is_parked() {
+    let model = Model::start([write("once"), say("written")]).await;
+    let mut daemon = daemon(&model, ASK).await;
+    // The crashes that follow are no reason to begin nothing.
+    let many = (
+        "NEXFLOW__SERVER__SAFE_MODE_AFTER".to_owned(),
+        "0".to_owned(),
+    );
+    let dies = ("NEXFLOW_FAILPOINT".to_owned(), "park.written".to_owned());
+    daemon.kill();
+    daemon.environment = vec![many.clone(), dies];
+    daemon.launch().await;
+    let mut page = daemon.socket("new", None).await;
+    let session = page.session.clone();
+    page.say("write it", "c1").await;
+    for start in 0..6 {
+        let began = std::time::Instant::now();
+        while daemon.ended().is_none() {
+            assert!(began.elapsed().as_secs() < 20, "start {start} goes on");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        daemon.begin(&[]);
+    }
+    daemon.kill();
+    daemon.environment = vec![many];
+    daemon.launch().await;
+    let owner = daemon.owner();
+    let waiting = owner.get("/api/v1/approvals?state=pending").await.ok();
+    let [asked] = waiting["approvals"].as_array().unwrap().as_slice() else {
+        panic!("not one question: {waiting}");
+    };
+    let asked = json!({ "approval": asked });
+    decide(&daemon, &asked, json!({ "decision": "once" })).await;
+    assert_eq!(answer(&daemon, &session, 2).await["text"], "written");
+    assert_eq!(ledger(&daemon, &session), "once\n");
+}
+
 #[tokio::test]
 async fn what_is_collected_or_queued_while_a_turn_waits_is_answered_after_it() {
     for mode in ["collect", "queue"] {
