@@ -95,8 +95,8 @@ impl Kept {
     }
 
     /// The request as it is to be made.
-    pub(super) fn request(&self, request: &Request) -> Request {
-        self.request.as_ref().unwrap_or(request).clone()
+    pub(super) fn request<'a>(&'a self, request: &'a Request) -> &'a Request {
+        self.request.as_ref().unwrap_or(request)
     }
 
     /// The answer that is kept of the first provider, if there is one. It costs nothing.

@@ -181,9 +181,13 @@ async fn attempt(
     choice: &Choice,
     request: &Request,
 ) -> std::result::Result<(Said, About), Broken> {
-    let request = Request {
-        model: choice.model.clone(),
-        ..request.clone()
+    // With its images a request is large: it is copied only to say something else.
+    let request = match &choice.model {
+        None => Cow::Borrowed(request),
+        model => Cow::Owned(Request {
+            model: model.clone(),
+            ..request.clone()
+        }),
     };
     let request = spend::reserve(call, &choice.about(), &request)
         .await

@@ -126,7 +126,7 @@ pub(in crate::orchestrator) async fn answer(
         for (n, choice) in next.iter().enumerate() {
             let well = |other: &&&Choice| other.blocked().is_none();
             let more = !urgent && next.iter().skip(n + 1).any(|other| well(&other));
-            match asking.next(choice, &request, Round { urgent, more }).await {
+            match asking.next(choice, request, Round { urgent, more }).await {
                 Ok(answered) => {
                     kept.keep(call, choice, &answered.0).await;
                     return Ok(answered.into());
@@ -145,7 +145,7 @@ pub(in crate::orchestrator) async fn answer(
         next = left_alone;
     }
     let built_in = chain.iter().find(|choice| choice.about().offline);
-    asking.built_in(built_in, &request, models.is_empty()).await
+    asking.built_in(built_in, request, models.is_empty()).await
 }
 
 /// The providers that were asked so far.
