@@ -111,7 +111,8 @@ fn settings(connect: Duration) -> ClientBuilder {
 /// Whether the address names this machine.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        // RFC 6761, 6.3. The parser has lowered its letters.
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(ip)) => IpAddr::from(ip).is_loopback(),
         Some(Host::Ipv6(ip)) => IpAddr::from(ip).is_loopback(),
         None => false,
@@ -125,7 +126,8 @@ mod tests {
     #[test]
     fn only_this_machine_is_loopback() {
         let is = |url: &str| is_loopback(&url.parse().unwrap());
-        assert!(is("http://localhost:11434/x"));
+        assert!(is("http://LOCALHOST:11434/x"));
+        assert!(is("http://llm.localhost/v1"));
         assert!(is("http://127.0.0.1"));
         assert!(is("http://[::1]:80"));
         assert!(!is("http://localhost.example.com"));

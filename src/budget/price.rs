@@ -1,14 +1,12 @@
 //! What a model costs, and who says so.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use url::{Host, Url};
+use url::Url;
 
 use super::{Budgets, Ceiling};
 use crate::{
+    net::is_loopback,
     providers::{About, Providers, prices_as_of},
     types::{
         Entry,
@@ -54,12 +52,7 @@ impl Prices {
 fn is_local(entry: &Entry) -> bool {
     let address = entry.settings.get("base_url").and_then(|url| url.as_str());
     let url: Option<Url> = address.and_then(|url| url.parse().ok());
-    match url.as_ref().and_then(Url::host) {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
-        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
-        None => false,
-    }
+    url.as_ref().is_some_and(is_loopback)
 }
 
 impl Budgets {
@@ -100,7 +93,16 @@ impl Budgets {
                 as_of: Some(prices_as_of().to_owned()),
                 ..quote(price, PriceSource::List)
             },
-            None => quote(prices.ceiling, PriceSource::Ceiling),
+            None => self.ceiling(),
+        }
+    }
+
+    /// What counts where nobody knows a price.
+    pub fn ceiling(&self) -> Quote {
+        Quote {
+            price: self.inner.prices.ceiling,
+            source: PriceSource::Ceiling,
+            as_of: None,
         }
     }
 }

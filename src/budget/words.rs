@@ -95,9 +95,9 @@ impl Currency {
     }
 
     /// What is said once of a model whose price nobody knows.
-    pub fn ceiling(&self, model: &str, quote: &Quote) -> String {
+    pub fn ceiling(&self, model: &str, quote: &Quote, key: &str) -> String {
         format!(
-            "Nobody knows the price of `{model}`, so it is counted with a ceiling of {} USD for a million tokens read and {} USD for a million written. Write its price under `llm.prices` in the configuration.",
+            "Nobody knows the price of `{model}`, so it is counted with a ceiling of {} USD for a million tokens read and {} USD for a million written. Write its price under `{key}` in the configuration.",
             quote.price.input_per_mtok.short(),
             quote.price.output_per_mtok.short()
         )

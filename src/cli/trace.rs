@@ -93,7 +93,10 @@ fn row(style: Style, part: &Part<'_>, end: f64) -> String {
     }
     if let Some(purpose) = stage.pointer("/detail/purpose").and_then(Value::as_str) {
         let blank = " ".repeat(14);
-        text.push_str(&format!("{blank}asked by {}\n", clean(purpose)));
+        text.push_str(&match purpose {
+            "transcription" => format!("{blank}writes down a voice note\n"),
+            _ => format!("{blank}asked by {}\n", clean(purpose)),
+        });
     }
     for attempt in stage
         .pointer("/detail/attempts")

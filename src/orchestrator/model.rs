@@ -19,7 +19,7 @@ use crate::{
         turns::{Said, StepKind},
     },
     types::{
-        SessionId, Task, UserId,
+        SessionId, StepId, Task, UserId,
         chat::{Delta, Message, Reasoning, Stop, Usage, estimate_tokens},
         frame::Body,
         secret::mask,
@@ -106,7 +106,7 @@ pub(super) async fn ask(work: &Work, request: &Request) -> Reply {
     let call = Call {
         core: &work.core,
         wish: &work.wish,
-        bill: bill(work),
+        bill: bill(work, work.open, "chat"),
         purse: &work.purse,
         cancel: &work.cancel,
         work: Some(work),
@@ -132,9 +132,10 @@ pub(super) async fn ask(work: &Work, request: &Request) -> Reply {
     }
 }
 
-fn bill(work: &Work) -> Bill {
+/// A call that a turn pays for.
+pub(super) fn bill(work: &Work, step: Option<StepId>, purpose: &str) -> Bill {
     Bill {
-        step: work.open,
+        step,
         turn: Some(work.turn.id),
         session: work.turn.session,
         user: work.place.user,
@@ -142,7 +143,7 @@ fn bill(work: &Work) -> Bill {
         agent: spend::AGENT.to_owned(),
         channel: work.turn.reply_to.connector.clone(),
         schedule: work.schedule(),
-        purpose: "chat".to_owned(),
+        purpose: purpose.to_owned(),
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use tokio::time::Instant;
 
 pub(super) use left::{Guard, Left, settle};
-pub(super) use reserve::{cached, reserve};
+pub(super) use reserve::{cached, reserve, reserve_sound};
 
 use super::{Core, model::Call};
 use crate::{
@@ -38,6 +38,8 @@ use crate::{
 
 /// The agent that everything is billed to that names no other.
 pub(super) const AGENT: &str = "default";
+/// For what a call is billed that writes down a voice note.
+pub(super) const SOUND: &str = "transcription";
 /// What is reserved for an answer of a paid model where `turns.max_output_tokens` sets no limit: it is
 /// the limit then.
 pub(super) const LONGEST: u64 = 16_384;
@@ -182,13 +184,15 @@ impl Purse {
 
     /// The attempt that runs gave this answer.
     pub(super) fn paid(&self, core: &Core, said: &Said, about: &About) -> Option<Charge> {
+        let told = (said.usage != Usage::default()).then_some(said.usage);
+        self.took(core, told, about)
+    }
+
+    /// The attempt that runs succeeded, and took this by the provider's count, if it counts.
+    pub(super) fn took(&self, core: &Core, told: Option<Usage>, about: &About) -> Option<Charge> {
         let mut held = self.take()?;
         held.spent.model.clone_from(&about.model);
-        let usage = if said.usage == Usage::default() {
-            held.by_now()
-        } else {
-            said.usage
-        };
+        let usage = told.unwrap_or_else(|| held.by_now());
         let (reserved, ended) = (held.reserved, held.spent.ended);
         Some(self.charge(core, held.ended(usage, ended), reserved))
     }

@@ -3,14 +3,18 @@
 
 use rusqlite::Connection;
 
-use super::work::Work;
+use super::{
+    model::{self, Call},
+    spend::{self, Charge, Guard},
+    work::Work,
+};
 use crate::{
     providers::Transcriber,
     store::{
         Result,
         voices::{self, Voice},
     },
-    types::{MessageId, frame::Body},
+    types::{Attachment, MessageId, StepId, frame::Body},
 };
 
 /// Has the voice notes written down that a turn is asked with, and adds them to what it is asked.
@@ -56,8 +60,19 @@ async fn write_down(work: &Work, transcriber: &Transcriber, voice: &Voice) -> Re
     let Some(file) = store.read(move |c| voices::file(c, id)).await? else {
         return Ok(());
     };
-    match transcriber.transcribe(&file).await {
-        Ok(text) => store.keep(move |tx| voices::keep(tx, id, &text)).await,
+    let _settled = Guard {
+        core: &work.core,
+        purse: &work.purse,
+    };
+    match ask(work, transcriber, &file).await {
+        Ok((text, charge)) => {
+            let now = work.core.parts.clock.now();
+            let keep = store.keep(move |tx| {
+                voices::keep(tx, id, &text)?;
+                charge.iter().try_for_each(|charge| charge.write(tx, now))
+            });
+            keep.await
+        }
         Err(why) => {
             tracing::warn!(turn_id = %work.turn.id, why, "a voice note could not be written down");
             let session = work.turn.session;
@@ -70,6 +85,35 @@ async fn write_down(work: &Work, transcriber: &Transcriber, voice: &Voice) -> Re
                 ),
             };
             store.keep(move |tx| tx.show(session, notice.clone())).await
+        }
+    }
+}
+
+/// What is said in a file, and what that took; it counts in budgets like what a model reads.
+async fn ask(
+    work: &Work,
+    transcriber: &Transcriber,
+    file: &Attachment,
+) -> std::result::Result<(String, Option<Charge>), String> {
+    let call = Call {
+        core: &work.core,
+        wish: &work.wish,
+        bill: model::bill(work, Some(StepId::new()), spend::SOUND),
+        purse: &work.purse,
+        cancel: &work.cancel,
+        work: None,
+    };
+    let about = transcriber.about();
+    let costs = (transcriber.quote(), Transcriber::tokens(file));
+    spend::reserve_sound(&call, &about, costs).await?;
+    match transcriber.transcribe(file).await {
+        Ok(heard) => {
+            let charge = work.purse.took(&work.core, heard.usage, &about);
+            Ok((heard.text, charge))
+        }
+        Err(error) => {
+            spend::failed(&call, &error).await;
+            Err(Transcriber::why(&error))
         }
     }
 }

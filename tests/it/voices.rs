@@ -65,6 +65,12 @@ impl Scribe {
         )
     }
 
+    /// The same, where a minute costs 60 cents, with more sections.
+    fn priced(&self, model: &Model, more: &str) -> String {
+        let priced = "model: whisper-9, usd_per_minute: '0.60' }";
+        self.config(model).replace("model: whisper-9 }", priced) + more
+    }
+
     /// Names of the files that it was asked about.
     fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
@@ -215,4 +221,54 @@ async fn without_somebody_who_writes_a_note_is_named() {
         told.contains("A voice note `voice.ogg` came with this"),
         "{told}"
     );
+}
+
+#[tokio::test]
+async fn what_it_costs_counts_and_is_in_the_trace() {
+    let model = Model::start([Act::Say("Milk it is.".to_owned())]).await;
+    let told = json!({ "text": "Milk.", "usage": { "type": "duration", "seconds": 30.0 } });
+    let scribe = Scribe::start([(200, told)]).await;
+    let daemon = Daemon::with(&scribe.priced(&model, "")).await;
+    let mut page = daemon.socket("new", None).await;
+    send_note(&mut page, "", "c1").await;
+    let done = page.until("message.completed").await;
+    assert_eq!(scribe.seen(), ["voice.ogg"]);
+    let id = string(&done, "message_id");
+    let trace = daemon
+        .owner()
+        .get(&format!("/api/v1/messages/{id}/trace"))
+        .await
+        .ok();
+    let stages = trace["stages"].as_array().unwrap();
+    let note = stages
+        .iter()
+        .find(|stage| stage["detail"]["purpose"] == "transcription")
+        .unwrap_or_else(|| panic!("{trace}"));
+    assert_eq!(note["name"], "transcription/whisper-9");
+    assert_eq!(note["detail"]["usage"]["input_tokens"], 300);
+    // Half a minute at 0.60 USD.
+    assert_eq!(note["detail"]["cost_usd"], 0.3);
+    assert_eq!(
+        note["detail"]["attempts"][0]["price_source"],
+        "configuration"
+    );
+    assert_eq!(trace["usage"]["cost_usd"], 0.3);
+}
+
+#[tokio::test]
+async fn what_a_budget_has_no_room_for_is_not_asked() {
+    let model = Model::start([Act::Say("I cannot hear it.".to_owned())]).await;
+    let scribe = Scribe::start([]).await;
+    let limit = "budgets: { per_day: { hard: '0.00001' } }\n";
+    let daemon = Daemon::with(&scribe.priced(&model, limit)).await;
+    let mut page = daemon.socket("new", None).await;
+    send_note(&mut page, "", "c1").await;
+    let frames = page.all_until("message.completed").await;
+    let notice = frames.iter().find(|f| f["type"] == "notice").unwrap();
+    let text = string(notice, "text");
+    assert!(
+        text.contains("`voice.ogg`") && text.contains("for today"),
+        "{text}"
+    );
+    assert_eq!(scribe.seen(), [""; 0]);
 }

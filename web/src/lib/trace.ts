@@ -89,7 +89,9 @@ export function timeLine(trace: Trace): TimeLine {
 export function about(stage: Stage): string {
   const { detail } = stage;
   const parts: string[] = [];
-  if (typeof detail['purpose'] === 'string') parts.push(`asked by ${detail['purpose']}`);
+  const purpose = detail['purpose'];
+  if (purpose === 'transcription') parts.push('writes down a voice note');
+  else if (typeof purpose === 'string') parts.push(`asked by ${purpose}`);
   if (detail['cached'] === true) parts.push('kept from an earlier time');
   const usage = detail['usage'] as { input_tokens?: number; output_tokens?: number } | undefined;
   if (usage?.input_tokens || usage?.output_tokens) parts.push(`${usage.input_tokens} tokens in, ${usage.output_tokens} out`);
