@@ -33,9 +33,10 @@ fn change(open: &mut Vec<Style>, wanted: Style) -> (Vec<Style>, Vec<Style>) {
     (closed, opened)
 }
 
-/// What happens now, as the last line of a draft; none if that is not said.
+/// What happens now, as the last line of a draft; none if that is not said. The line is one look: names
+/// in it are not told apart.
 fn closing(status: &str, limit: usize, gap: bool) -> Option<Line> {
-    let status: String = status.chars().filter(|c| shows(*c)).collect();
+    let status: String = status.chars().filter(|c| shows(*c) && *c != '`').collect();
     let status = status.split_whitespace().collect::<Vec<_>>().join(" ");
     let span = Span {
         text: shorten(&status, limit),

@@ -83,6 +83,8 @@ struct Shown {
     since: Option<Instant>,
     /// Whether the platform shows less than there is.
     behind: bool,
+    /// A draft of it was shown.
+    posted: bool,
     /// No draft of it can be shown.
     without: bool,
     typing_at: Instant,
@@ -225,6 +227,7 @@ impl<'a> Board<'a> {
             seen,
             since: before.as_ref().and_then(|b| b.since),
             behind: false,
+            posted: before.as_ref().is_some_and(|b| b.posted),
             without: before.as_ref().is_some_and(|b| b.without),
             typing_at: before.map_or(now, |b| b.typing_at),
         };
@@ -306,7 +309,7 @@ impl<'a> Board<'a> {
                 }
                 if let Some(shown) = self.turns.get_mut(&turn) {
                     match became {
-                        Became::Shown => {}
+                        Became::Shown => shown.posted = true,
                         Became::Later(_) => shown.behind = true,
                         Became::Without => shown.without = true,
                     }
@@ -354,7 +357,12 @@ impl Chat {
 
 impl Shown {
     fn changed(&mut self) {
-        if !self.view.is_empty() {
+        // A question that waits is a post of its own: that alone is worth no draft.
+        let alone = self.view.rests() && self.view.text().is_empty() && !self.posted;
+        if alone {
+            self.since = None;
+            self.behind = false;
+        } else if !self.view.is_empty() {
             self.since.get_or_insert_with(Instant::now);
             self.behind = true;
         }

@@ -295,9 +295,9 @@ fn check_all(markdown: &str) {
     for message in discord::posts(markdown) {
         check_message(&message);
     }
-    let draft = telegram::draft(markdown, "running `x` *now*");
+    let draft = telegram::draft(markdown, "running x *now*");
     check_post(&draft);
-    assert!(draft.text.ends_with("running `x` *now*"), "{}", draft.text);
+    assert!(draft.text.ends_with("running x *now*"), "{}", draft.text);
     check_message(&discord::draft(markdown, "running"));
     if let Some(caption) = telegram::caption(markdown) {
         check_post(&caption);

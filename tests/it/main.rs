@@ -16,6 +16,7 @@
 
 mod approvals;
 mod audit;
+mod by_hand;
 mod chat;
 mod cli;
 mod config;

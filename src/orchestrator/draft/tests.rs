@@ -50,11 +50,6 @@ fn a_draft_shows_what_is_said_and_done() {
         output: serde_json::Value::Null,
         duration_ms: 1,
     };
-    let asked = Body::ApprovalRequested {
-        turn_id: turn,
-        call_id: "pay".to_owned(),
-        approval: serde_json::Value::Null,
-    };
     let steps = [
         text(turn, "I loo"),
         Body::Reset { turn_id: turn },
@@ -67,7 +62,7 @@ fn a_draft_shows_what_is_said_and_done() {
         Body::Reset { turn_id: turn },
         text(turn, "Found it."),
         tool(turn, "pay"),
-        asked,
+        asks(turn, "pay"),
     ];
     for step in steps {
         view.apply(&step);
@@ -348,6 +343,39 @@ async fn a_draft_whose_answer_does_not_come_says_so() {
     rig.core.posted.notify_one();
     until("it is there", || {
         rig.platform.texts()[1..] == ["the answer"]
+    })
+    .await;
+}
+
+fn asks(turn: TurnId, name: &str) -> Body {
+    Body::ApprovalRequested {
+        turn_id: turn,
+        call_id: name.to_owned(),
+        approval: serde_json::Value::Null,
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_waits_is_worth_no_draft_of_its_own() {
+    let rig = Rig::new(Resend::WithKey, PACE);
+    let _tasks = rig.runs();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let turn = rig.turn("c").await;
+    rig.happens(&turn, tool(turn.id, "pay"));
+    rig.happens(&turn, asks(turn.id, "pay"));
+    tokio::time::sleep(QUICK * 2).await;
+    assert!(rig.platform.drafts("c").is_empty());
+    // A draft that is there says that it waits.
+    let other = rig.turn("d").await;
+    rig.says(&other, "I look.");
+    until("it is shown", || !rig.platform.drafts("d").is_empty()).await;
+    rig.happens(&other, tool(other.id, "pay"));
+    rig.happens(&other, asks(other.id, "pay"));
+    until("it says that it waits", || {
+        let drafts = rig.platform.drafts("d");
+        drafts
+            .iter()
+            .any(|(_, d)| d.status.starts_with("Waiting for a decision"))
     })
     .await;
 }
