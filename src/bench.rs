@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a command that prints a table")]
 
 mod model;
+mod platforms;
 mod providers;
 mod recovery;
 mod rig;
@@ -23,6 +24,7 @@ pub const NAMES: &[&str] = &[
     "latency",
     "throughput",
     "providers",
+    "platforms",
     "sandbox",
     "recovery",
     "leftovers",
@@ -67,6 +69,9 @@ async fn messages(name: Option<&str>) -> anyhow::Result<()> {
     }
     if wanted("providers") {
         providers::run().await?;
+    }
+    if wanted("platforms") {
+        platforms::run().await?;
     }
     Ok(())
 }

@@ -205,6 +205,11 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// Whether it should hear its platform and does not.
+    pub fn is_broken(self) -> bool {
+        matches!(self, Self::Failing | Self::NeedsOwner)
+    }
+
     /// As it is shown.
     pub fn as_str(self) -> &'static str {
         match self {

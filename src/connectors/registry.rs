@@ -1,6 +1,9 @@
 //! The connectors of a daemon: built from its configuration, and how each of them stands.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -129,6 +132,13 @@ impl Registry {
     pub fn changing_posts(&self) -> Vec<String> {
         let named = self.named.iter();
         let those = named.filter(|(_, c)| c.abilities().changes_posts());
+        those.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Names of those that should hear their platform and do not.
+    pub fn broken(&self) -> BTreeSet<String> {
+        let named = self.named.iter();
+        let those = named.filter(|(_, c)| c.health().state.is_broken());
         those.map(|(name, _)| name.clone()).collect()
     }
 

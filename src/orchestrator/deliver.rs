@@ -2,7 +2,7 @@
 
 mod send;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use rand::Rng as _;
@@ -26,6 +26,10 @@ const SIDE_BY_SIDE: usize = 32;
 const LONGEST: Duration = Duration::from_mins(5);
 /// The shortest wait between two looks.
 const SHORTEST: Duration = Duration::from_millis(5);
+/// How soon it is seen that a platform can be reached again.
+const RECOVERY: Duration = Duration::from_secs(1);
+/// The wait between two tries meanwhile.
+const UNHEARD: Duration = Duration::from_mins(1);
 
 /// Delivers until cancelled; then what the last turns gave, and ends.
 pub(super) async fn run(
@@ -36,7 +40,9 @@ pub(super) async fn run(
     core.parts.store.keep(|tx| outbox::recover(tx)).await?;
     // A slow receiver takes one place and holds up nobody else.
     let mut under_way = FuturesUnordered::new();
+    let mut broken = BTreeSet::new();
     loop {
+        broken = hasten(&core, &broken).await?;
         let posted = core.posted.notified();
         tokio::pin!(posted);
         // Listens before it looks, so that nothing is missed in between.
@@ -51,7 +57,12 @@ pub(super) async fn run(
         if last && none && under_way.is_empty() && cancel.is_cancelled() {
             return Ok(());
         }
-        let wait = next.map_or(LONGEST, |at| at.since(core.parts.clock.now()).min(LONGEST));
+        let longest = if broken.is_empty() || next.is_none() {
+            LONGEST
+        } else {
+            RECOVERY
+        };
+        let wait = next.map_or(longest, |at| at.since(core.parts.clock.now()).min(longest));
         tokio::select! {
             Some(written) = under_way.next() => written?,
             () = &mut posted => {}
@@ -60,6 +71,22 @@ pub(super) async fn run(
             () = cancel.cancelled(), if last && !cancel.is_cancelled() => {}
         }
     }
+}
+
+/// What waits to be tried again is tried at once where the platform is heard again; answers those that
+/// are not.
+async fn hasten(core: &Core, before: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+    let broken = core.parts.live().connectors.broken();
+    let well: Vec<String> = before.difference(&broken).cloned().collect();
+    if !well.is_empty() {
+        let now = core.parts.clock.now();
+        let hasten = core.parts.store.keep(move |tx| {
+            let mut well = well.iter();
+            well.try_for_each(|connector| outbox::hasten(tx, connector, now))
+        });
+        hasten.await?;
+    }
+    Ok(broken)
 }
 
 /// Takes what is due, and tells when the next is.
@@ -92,8 +119,8 @@ enum Outcome {
     Delivered,
     /// What it says does not hold any more; whether it may have arrived before.
     Withdrawn(bool),
-    /// Why, and how long to wait.
-    Retry(String, Duration),
+    /// Why, how long to wait, and whether the try counts.
+    Retry(String, Duration, bool),
     Ambiguous(String, Duration),
     GivenUp(&'static str, String),
 }
@@ -126,7 +153,7 @@ fn tell(parcel: &Parcel, outcome: &Outcome) {
         Outcome::Withdrawn(_) => {
             tracing::info!(message_id = %id, connector, "not delivered: it was settled before");
         }
-        Outcome::Retry(reason, wait) => {
+        Outcome::Retry(reason, wait, _) => {
             tracing::warn!(message_id = %id, connector, %reason, wait_ms = wait.as_millis(), "not delivered; trying again");
         }
         Outcome::Ambiguous(reason, wait) => {
@@ -148,7 +175,9 @@ fn write(tx: &Tx<'_>, (parcel, outcome): (&Parcel, &Outcome), now: Timestamp) ->
             outbox::delivered(tx, id, now)
         }
         Outcome::Withdrawn(unsure) => outbox::withdraw(tx, id, *unsure, now),
-        Outcome::Retry(reason, wait) => outbox::retry(tx, id, reason, now.plus(*wait)),
+        Outcome::Retry(reason, wait, counts) => {
+            outbox::retry(tx, id, (reason, *counts), now.plus(*wait))
+        }
         Outcome::Ambiguous(reason, wait) => outbox::ambiguous(tx, id, reason, now.plus(*wait)),
         Outcome::GivenUp(state, why) => {
             outbox::give_up(tx, id, (state, why), now)?;
@@ -186,7 +215,8 @@ async fn outcome(core: &Core, parcel: &Parcel) -> Outcome {
             "it became too old to be sent without asking".to_owned(),
         );
     }
-    let tried = match live.connectors.get(&parcel.to.connector) {
+    let connector = live.connectors.get(&parcel.to.connector);
+    let tried = match connector {
         Some(connector) => {
             fail::point(Point::OutboxTaken);
             let sent = send::parcel(core, &**connector, parcel).await;
@@ -202,11 +232,17 @@ async fn outcome(core: &Core, parcel: &Parcel) -> Outcome {
         }),
     };
     let again = parcel.attempts < live.delivery.max_attempts;
+    // A platform that cannot be reached at all, or says when to come again, has not failed at this answer:
+    // its age is the limit then. Once the platform is heard, what waits is tried at once.
+    let unheard = connector.is_some_and(|c| c.health().state.is_broken());
     match tried {
+        Err(ConnectorError::Later { reason, after }) if unheard || after.is_some() => {
+            Outcome::Retry(reason, after.unwrap_or(UNHEARD), false)
+        }
         Ok(Sent::Delivered) => Outcome::Delivered,
         Ok(Sent::Withdrawn { unsure }) => Outcome::Withdrawn(unsure),
-        Err(ConnectorError::Later { reason, after }) if again => {
-            Outcome::Retry(reason, after.unwrap_or_else(|| back_off(parcel.attempts)))
+        Err(ConnectorError::Later { reason, .. }) if again => {
+            Outcome::Retry(reason, back_off(parcel.attempts), true)
         }
         Err(ConnectorError::Unsure { reason }) if again => {
             Outcome::Ambiguous(reason, back_off(parcel.attempts))

@@ -21,24 +21,31 @@ pub struct Attempt {
     pub error: Option<String>,
 }
 
-/// Tries begin; the parcels have counted them.
+/// The newest try of a parcel.
+const NEWEST: &str = "(SELECT max(n) FROM attempts WHERE parcel_id = ?1)";
+
+/// Tries begin. Each has a row, also those that do not count against the limit.
 pub fn begin(tx: &Transaction<'_>, parcels: &[Parcel], now: Timestamp) -> Result<()> {
-    let sql = "INSERT OR REPLACE INTO attempts (parcel_id, n, at, outcome)
-               VALUES (?1, ?2, ?3, 'sending')";
-    let mut query = tx.prepare_cached(sql)?;
+    let sql = format!(
+        "INSERT INTO attempts (parcel_id, n, at, outcome)
+         VALUES (?1, coalesce({NEWEST}, 0) + 1, ?2, 'sending')"
+    );
+    let mut query = tx.prepare_cached(&sql)?;
     for parcel in parcels {
-        query.execute(params![parcel.id, parcel.attempts, now])?;
+        query.execute(params![parcel.id, now])?;
     }
     Ok(())
 }
 
 /// A try ended: how is what its parcel says now.
 pub fn end(tx: &Transaction<'_>, parcel: MessageId, now: Timestamp) -> Result<()> {
-    let sql = "UPDATE attempts SET ended_at = ?2,
-                 outcome = (SELECT state FROM outbox WHERE id = ?1),
-                 error = (SELECT last_error FROM outbox WHERE id = ?1)
-               WHERE parcel_id = ?1 AND n = (SELECT attempts FROM outbox WHERE id = ?1)";
-    tx.prepare_cached(sql)?.execute(params![parcel, now])?;
+    let sql = format!(
+        "UPDATE attempts SET ended_at = ?2,
+           outcome = (SELECT state FROM outbox WHERE id = ?1),
+           error = (SELECT last_error FROM outbox WHERE id = ?1)
+         WHERE parcel_id = ?1 AND n = {NEWEST}"
+    );
+    tx.prepare_cached(&sql)?.execute(params![parcel, now])?;
     Ok(())
 }
 

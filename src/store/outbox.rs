@@ -252,10 +252,26 @@ pub fn posted(tx: &Transaction<'_>, id: MessageId, post: &str) -> Result<()> {
     Ok(())
 }
 
-/// It did not arrive; try again then.
-pub fn retry(tx: &Transaction<'_>, id: MessageId, why: &str, at: Timestamp) -> Result<()> {
-    let sql = "UPDATE outbox SET state = 'retry', last_error = ?2, next_at = ?3 WHERE id = ?1";
-    tx.prepare_cached(sql)?.execute(params![id, why, at])?;
+/// It did not arrive; try again then. A try that does not count is taken back.
+pub fn retry(
+    tx: &Transaction<'_>,
+    id: MessageId,
+    (why, counts): (&str, bool),
+    at: Timestamp,
+) -> Result<()> {
+    let sql = "UPDATE outbox SET state = 'retry', last_error = ?2, next_at = ?3,
+                                 attempts = attempts - ?4
+               WHERE id = ?1";
+    tx.prepare_cached(sql)?
+        .execute(params![id, why, at, !counts])?;
+    Ok(())
+}
+
+/// A connector hears its platform again: what waits to be tried again waits no longer.
+pub fn hasten(tx: &Transaction<'_>, connector: &str, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE outbox SET next_at = ?2
+               WHERE connector = ?1 AND state = 'retry' AND next_at > ?2";
+    tx.prepare_cached(sql)?.execute(params![connector, now])?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{send::send, *};
 use crate::{
-    connectors::{Abilities, Connector, Inbox, Posts, Resend},
+    connectors::{Abilities, Condition, Connector, Inbox, Posts, Resend},
     orchestrator::rig::{Rig, Wrong, later, until},
     types::{Address, MessageId, Outgoing, SessionId},
 };
@@ -182,4 +182,49 @@ async fn a_word_is_added_where_nothing_can_tell() {
     until("it is sent again", || rig.platform.posts().len() == 2).await;
     let said = "the answer\n\n*(sent again after a restart: you may have this already)*";
     assert_eq!(rig.platform.texts(), ["the answer", said]);
+}
+
+#[tokio::test]
+async fn while_a_platform_is_not_heard_no_try_counts_and_then_all_goes_at_once() {
+    let rig = Rig::new(Resend::WithKey, Duration::from_millis(50));
+    rig.platform.state().stands = Condition::Failing;
+    let away = ConnectorError::Later {
+        reason: "it is not reached".to_owned(),
+        after: None,
+    };
+    rig.platform.breaks("c", [Wrong::Fails(away)]);
+    let _tasks = rig.runs();
+    let turn = rig.turn("c").await;
+    let id = rig.answers(&turn, "the answer").await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let parcel = rig.parcel(id).await;
+    assert_eq!((parcel.state.as_str(), parcel.attempts), ("retry", 0));
+    assert!(rig.platform.texts().is_empty());
+    rig.platform.state().stands = Condition::Ok;
+    until("it is there", || rig.platform.texts() == ["the answer"]).await;
+    let tries = rig.core.parts.store.read(move |c| attempts::of(c, id));
+    let tries: Vec<(u32, String)> = tries
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|t| (t.n, t.outcome))
+        .collect();
+    assert_eq!(
+        tries,
+        [(1, "retry".to_owned()), (2, "delivered".to_owned())]
+    );
+}
+
+#[tokio::test]
+async fn a_platform_that_says_when_to_come_again_is_not_given_up() {
+    let rig = Rig::new(Resend::WithKey, Duration::from_millis(50));
+    let soon = || Wrong::Fails(later(Duration::from_millis(5)));
+    rig.platform
+        .breaks("c", std::iter::repeat_with(soon).take(30));
+    let _tasks = rig.runs();
+    let turn = rig.turn("c").await;
+    let id = rig.answers(&turn, "the answer").await;
+    until("it is there", || rig.platform.texts() == ["the answer"]).await;
+    let tries = rig.core.parts.store.read(move |c| attempts::of(c, id));
+    assert_eq!(tries.await.unwrap().len(), 31);
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    connectors::{Abilities, Connector, ConnectorError, Inbox, Posts, Resend},
+    connectors::{Abilities, Condition, Connector, ConnectorError, Health, Inbox, Posts, Resend},
     types::{Address, Draft, Outgoing},
 };
 
@@ -49,6 +49,8 @@ pub(in crate::orchestrator) struct State {
     pub(in crate::orchestrator) posts: Vec<Posted>,
     pub(in crate::orchestrator) asked: Vec<(Instant, Asked)>,
     keys: HashMap<String, usize>,
+    /// How it says that it stands.
+    pub(in crate::orchestrator) stands: Condition,
     /// What goes wrong next, in a chat.
     pub(in crate::orchestrator) wrong: HashMap<String, VecDeque<Wrong>>,
 }
@@ -213,6 +215,13 @@ impl Connector for Platform {
     async fn typing(&self, to: &Address) -> Result<()> {
         self.ask(Asked::Typing(to.chat.clone()));
         Ok(())
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            state: self.state().stands,
+            ..Health::default()
+        }
     }
 
     fn abilities(&self) -> Abilities {
