@@ -215,7 +215,8 @@ fn fault(error: &reqwest::Error) -> Fault {
     }
 }
 
-fn refused(code: u16, description: &str) -> Fault {
+/// A refusal in our own words.
+pub(super) fn refused(code: u16, description: &str) -> Fault {
     Fault::Refused(Refusal {
         code,
         description: description.to_owned(),
