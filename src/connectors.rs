@@ -7,6 +7,7 @@ mod discord;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod registry;
+mod skew;
 mod telegram;
 mod web;
 mod webhook;
@@ -53,6 +54,12 @@ pub trait Inbox: Send + Sync {
 
     /// How far updates were taken in; `of` as in [`Cursor`].
     async fn position(&self, from: &Address, of: &str) -> Result<Option<String>, AcceptError>;
+
+    /// The platform is heard again after a while in which it was not: answers that were to be tried again
+    /// later are tried now.
+    async fn returned(&self, _from: &Address) -> Result<(), AcceptError> {
+        Ok(())
+    }
 
     /// Decides a question. What to tell the person who pressed, either way.
     async fn pressed(&self, press: Press) -> Result<String, PressError>;
@@ -128,7 +135,7 @@ pub trait Connector: Send + Sync + 'static {
     }
 
     /// Looks whether the part after [`Outgoing::posted`], which may have arrived, is there
-    /// ([`Resend::ReadBack`]): its post, or none.
+    /// ([`Resend::ReadBack`]): its post, or none. After an error it is looked for again. With [`Outgoing::draft`] it is a running turn's draft.
     async fn find(
         &self,
         _to: &Address,
@@ -187,6 +194,8 @@ pub struct Health {
     pub heard_at: Option<Timestamp>,
     /// When the last message or press came.
     pub event_at: Option<Timestamp>,
+    /// That this machine's clock is wrong, by the platform's: whatever else holds.
+    pub clock: Option<String>,
 }
 
 /// How a connector stands, in a word.

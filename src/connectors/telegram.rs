@@ -167,10 +167,11 @@ impl Spec for Telegram {
             },
             ..Health::default()
         };
+        let clock = Clock::system();
         Self {
-            api: Api::new(http, url, config.bot_token.clone()),
+            api: Api::new(http, (url, config.bot_token.clone()), clock.clone()),
             config,
-            clock: Clock::system(),
+            clock,
             account,
             me: ArcSwapOption::empty(),
             health: Mutex::new(health),
@@ -297,10 +298,11 @@ impl Connector for Telegram {
     }
 
     fn health(&self) -> Health {
-        self.health
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        Health {
+            clock: self.api.skew.sentence(),
+            ..health.clone()
+        }
     }
 
     async fn find(&self, to: &Address, what: &Outgoing) -> Result<Option<String>, ConnectorError> {

@@ -27,11 +27,34 @@ fn state(row: &Row<'_>) -> rusqlite::Result<State> {
     })
 }
 
-/// The first request is about to go out. `false` if there is a draft already, or the turn has ended.
-pub fn begin(tx: &Transaction<'_>, turn: TurnId, now: Timestamp) -> Result<bool> {
-    let sql = "INSERT OR IGNORE INTO drafts (turn_id, state, opened_at)
-               SELECT id, 'opening', ?2 FROM turns WHERE id = ?1 AND state = 'running'";
-    Ok(tx.prepare_cached(sql)?.execute(params![turn, now])? == 1)
+/// What a draft shows: what is said, and what happens now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// The text so far.
+    pub text: String,
+    /// One line below it; often empty.
+    pub status: String,
+}
+
+/// The first request is about to go out, with these words. `false` if there is a draft already, or the
+/// turn has ended.
+pub fn begin(tx: &Transaction<'_>, turn: TurnId, words: &Words, now: Timestamp) -> Result<bool> {
+    let sql = "INSERT OR IGNORE INTO drafts (turn_id, state, opened_at, first_text, first_status)
+               SELECT id, 'opening', ?2, ?3, ?4 FROM turns WHERE id = ?1 AND state = 'running'";
+    let values = params![turn, now, words.text, words.status];
+    Ok(tx.prepare_cached(sql)?.execute(values)? == 1)
+}
+
+/// The words of the first request, by which its post is known again.
+pub fn first_words(c: &Connection, turn: TurnId) -> Result<Option<Words>> {
+    let sql = "SELECT first_text, first_status FROM drafts WHERE turn_id = ?1";
+    let words = |row: &Row<'_>| {
+        Ok(Words {
+            text: row.get("first_text")?,
+            status: row.get("first_status")?,
+        })
+    };
+    Ok(c.prepare_cached(sql)?.query_row([turn], words).optional()?)
 }
 
 /// This post shows it.

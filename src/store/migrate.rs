@@ -46,6 +46,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(10, "0010_drafts"),
     migration!(11, "0011_people"),
     migration!(12, "0012_transcripts"),
+    migration!(13, "0013_draft_words"),
 ];
 
 /// The version that this binary writes.

@@ -275,6 +275,15 @@ pub fn hasten(tx: &Transaction<'_>, connector: &str, now: Timestamp) -> Result<(
     Ok(())
 }
 
+/// What was to be tried again later through an account is due now. How many there are.
+pub fn hurry(tx: &Transaction<'_>, through: &Address, now: Timestamp) -> Result<usize> {
+    let sql = "UPDATE outbox SET next_at = ?3
+               WHERE connector = ?1 AND account = ?2 AND state IN ('ambiguous', 'retry')
+                 AND state IN ('prepared', 'sending', 'ambiguous', 'retry') AND next_at > ?3";
+    let values = params![through.connector, through.account, now];
+    Ok(tx.prepare_cached(sql)?.execute(values)?)
+}
+
 /// It may have arrived; settle it then.
 pub fn ambiguous(tx: &Transaction<'_>, id: MessageId, why: &str, at: Timestamp) -> Result<()> {
     let sql = "UPDATE outbox SET state = 'ambiguous', unsure = 1, last_error = ?2, next_at = ?3

@@ -35,6 +35,9 @@ pub struct Outgoing {
     pub posted: Vec<String>,
     /// The part after [`Self::posted`] may be there already and nothing can tell: [`Self::said`] says so.
     pub again: bool,
+    /// Not an answer: the draft of a running turn, which is only looked for. [`Self::text`] is what it said
+    /// when it was first posted, and this is its [`Draft::status`].
+    pub draft: Option<String>,
 }
 
 impl Outgoing {

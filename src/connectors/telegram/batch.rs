@@ -84,6 +84,49 @@ pub(super) fn units(updates: Vec<Raw>, full: bool) -> Vec<Unit> {
     units
 }
 
+/// The chat of an update that is a message of text alone.
+fn text_in(update: &Raw) -> Option<i64> {
+    let message = update.body.get("message")?;
+    message.get("text")?.as_str()?;
+    message.get("chat")?.get("id")?.as_i64()
+}
+
+/// Units that are taken in one after the other, or, where all of them are messages of text, side by side.
+pub(super) type Run = Vec<Unit>;
+
+/// Units as runs, in order.
+pub(super) fn runs(units: Vec<Unit>) -> Vec<Run> {
+    let mut runs: Vec<(bool, Run)> = Vec::new();
+    for unit in units {
+        let is_text = chat_of(&unit).is_some();
+        match runs.last_mut() {
+            Some((true, run)) if is_text => run.push(unit),
+            _ => runs.push((is_text, vec![unit])),
+        }
+    }
+    runs.into_iter().map(|(_, run)| run).collect()
+}
+
+fn chat_of(unit: &Unit) -> Option<i64> {
+    match unit.parts.as_slice() {
+        [one] => text_in(one),
+        _ => None,
+    }
+}
+
+/// The units of a run by chat, each in order.
+pub(super) fn by_chat(run: Run) -> Vec<Vec<Unit>> {
+    let mut chats: Vec<(Option<i64>, Vec<Unit>)> = Vec::new();
+    for unit in run {
+        let chat = chat_of(&unit);
+        match chats.iter_mut().find(|(of, _)| *of == chat) {
+            Some((_, units)) => units.push(unit),
+            None => chats.push((chat, vec![unit])),
+        }
+    }
+    chats.into_iter().map(|(_, units)| units).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -134,6 +177,26 @@ mod tests {
         let updates = [(1, None), (2, Some("a")), (3, None), (4, Some("a"))];
         assert_eq!(planned(&updates, true), [(vec![1], 1), (vec![3], 1)]);
         assert_eq!(planned(&[(2, Some("a"))], true), [(vec![2], 2)]);
+    }
+
+    #[test]
+    fn only_texts_are_taken_side_by_side_and_each_chat_in_order() {
+        let text = |id: i64, chat: i64| json!({ "update_id": id, "message": { "chat": { "id": chat }, "text": "x" } });
+        let updates = vec![
+            text(1, 7),
+            text(2, 8),
+            text(3, 7),
+            json!({ "update_id": 4, "edited_message": { "chat": { "id": 7 }, "text": "y" } }),
+            said(5, None),
+            text(6, 8),
+        ];
+        let ids = |units: &[Unit]| units.iter().map(|u| u.position).collect::<Vec<_>>();
+        let runs = runs(units(raw(updates), false));
+        let planned: Vec<Vec<i64>> = runs.iter().map(|run| ids(run)).collect();
+        assert_eq!(planned, [vec![1, 2, 3], vec![4], vec![5], vec![6]]);
+        let chats = by_chat(runs[0].clone());
+        let chats: Vec<Vec<i64>> = chats.iter().map(|units| ids(units)).collect();
+        assert_eq!(chats, [vec![1, 3], vec![2]]);
     }
 
     #[test]

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::StreamExt as _;
-use reqwest::{RequestBuilder, multipart::Form};
+use reqwest::{RequestBuilder, header::DATE, multipart::Form};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use url::Url;
 
-use crate::{net::Http, types::Secret};
+use crate::{
+    connectors::skew::Skew,
+    net::Http,
+    types::{Clock, Secret},
+};
 
 /// How long a call may take that waits for nothing.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -20,6 +24,8 @@ pub(super) struct Api {
     http: Http,
     base: Url,
     token: Secret,
+    /// What the answers tell of this machine's clock.
+    pub skew: Skew,
 }
 
 /// Why a call failed.
@@ -84,11 +90,12 @@ struct Parameters {
 
 impl Api {
     /// No I/O.
-    pub(super) fn new(http: &Http, base: Url, token: Secret) -> Self {
+    pub(super) fn new(http: &Http, (base, token): (Url, Secret), clock: Clock) -> Self {
         Self {
             http: http.clone(),
             base,
             token,
+            skew: Skew::of("Telegram", clock),
         }
     }
 
@@ -100,7 +107,7 @@ impl Api {
         patience: Duration,
     ) -> Result<T, Fault> {
         let request = self.request(method)?;
-        read(request.timeout(patience).json(body)).await
+        self.read(request.timeout(patience).json(body)).await
     }
 
     /// Calls a method with files.
@@ -110,7 +117,8 @@ impl Api {
         form: Form,
         patience: Duration,
     ) -> Result<T, Fault> {
-        read(self.request(method)?.timeout(patience).multipart(form)).await
+        let request = self.request(method)?;
+        self.read(request.timeout(patience).multipart(form)).await
     }
 
     /// The content of a file, of at most `limit` bytes.
@@ -154,6 +162,32 @@ impl Api {
         let url = self.url(&[&self.bot(), method])?;
         Ok(self.http.client(&url).map_err(unreachable)?.post(url))
     }
+
+    async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Fault> {
+        let answer = request.send().await.map_err(|e| fault(&e))?;
+        self.skew.heard(answer.headers().get(DATE));
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await.map_err(|e| fault(&e))?;
+        let Ok(envelope) = serde_json::from_slice::<Envelope>(&body) else {
+            // A proxy, or no Bot API at all.
+            return Err(refused(status, "its answer is not one of the Bot API"));
+        };
+        if envelope.ok {
+            let result = envelope.result.unwrap_or(Value::Null);
+            return serde_json::from_value(result)
+                .map_err(|e| Fault::Cut(format!("its answer: {e}")));
+        }
+        let more = envelope.parameters;
+        Err(Fault::Refused(Refusal {
+            code: envelope.error_code.unwrap_or(status),
+            description: envelope.description.unwrap_or_default(),
+            after: more
+                .as_ref()
+                .and_then(|p| p.retry_after)
+                .map(Duration::from_secs),
+            moved_to: more.and_then(|p| p.migrate_to_chat_id),
+        }))
+    }
 }
 
 /// The URL holds the token: no error shows it.
@@ -181,35 +215,12 @@ fn fault(error: &reqwest::Error) -> Fault {
     }
 }
 
-fn refused(code: u16, description: &str) -> Fault {
+/// A refusal in our own words.
+pub(super) fn refused(code: u16, description: &str) -> Fault {
     Fault::Refused(Refusal {
         code,
         description: description.to_owned(),
         after: None,
         moved_to: None,
     })
-}
-
-async fn read<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Fault> {
-    let answer = request.send().await.map_err(|e| fault(&e))?;
-    let status = answer.status().as_u16();
-    let body = answer.bytes().await.map_err(|e| fault(&e))?;
-    let Ok(envelope) = serde_json::from_slice::<Envelope>(&body) else {
-        // A proxy, or no Bot API at all.
-        return Err(refused(status, "its answer is not one of the Bot API"));
-    };
-    if envelope.ok {
-        let result = envelope.result.unwrap_or(Value::Null);
-        return serde_json::from_value(result).map_err(|e| Fault::Cut(format!("its answer: {e}")));
-    }
-    let more = envelope.parameters;
-    Err(Fault::Refused(Refusal {
-        code: envelope.error_code.unwrap_or(status),
-        description: envelope.description.unwrap_or_default(),
-        after: more
-            .as_ref()
-            .and_then(|p| p.retry_after)
-            .map(Duration::from_secs),
-        moved_to: more.and_then(|p| p.migrate_to_chat_id),
-    }))
 }

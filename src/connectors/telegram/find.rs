@@ -1,6 +1,7 @@
-//! Whether a post that may have arrived is there. The Bot API has no history, so ids are tried, from the
-//! newest down and not many: what may have arrived was sent a moment ago. A silent message, deleted at
-//! once, tells which id is the newest.
+//! Whether a post that may have arrived is there. The Bot API has no history, so ids are tried, not many:
+//! those after what it follows, and the newest, because what may have arrived was sent a moment ago. Ids
+//! of private chats are counted over all of them, so that between the two there may be many of others. A
+//! silent message, deleted at once, tells which id is the newest.
 //!
 //! A call that changes nothing whatever it meets tells our own messages from others: to stop a live
 //! location is refused for a text of ours in other words than for somebody else's. A message of ours is
@@ -18,10 +19,13 @@ use super::{
 };
 use crate::{
     connectors::ConnectorError,
+    render::telegram as render,
     types::{Address, Outgoing},
 };
 
-/// Ids that are tried.
+/// What a silent message says: nothing else of ours does, so that one is known that was left behind.
+const WHISPER: &str = "⋯";
+/// Ids that are tried at either end.
 const PROBES: i64 = 40;
 
 impl Telegram {
@@ -36,8 +40,11 @@ impl Telegram {
             // An edit is done again: nothing is doubled by that.
             return Ok(None);
         }
-        let pieces = pieces(what);
-        let Some(wanted) = pieces.get(what.posted.len()) else {
+        let wanted = match &what.draft {
+            Some(status) => Some(Piece::Text(render::draft(&what.text, status))),
+            None => pieces(what).into_iter().nth(what.posted.len()),
+        };
+        let Some(wanted) = wanted else {
             return Ok(None);
         };
         let asked = what.in_reply_to.iter().chain(&what.also_in_reply_to);
@@ -50,12 +57,16 @@ impl Telegram {
         let Some(newest) = newest else {
             return Ok(None);
         };
-        for id in (before.max(newest - PROBES - 1) + 1..newest).rev() {
+        for id in tried(before, newest) {
             if !self.is_ours(chat, id).await? {
                 continue;
             }
             let (_, there) = self.whisper((chat, spot.thread), Some(id)).await?;
-            if there.is_some_and(|message| is_same(wanted, &message)) {
+            let Some(there) = there else { continue };
+            if there.text.as_deref() == Some(WHISPER) {
+                // An earlier search was cut off after it.
+                self.delete(chat, id).await;
+            } else if is_same(&wanted, &there) {
                 return Ok(Some(id.to_string()));
             }
         }
@@ -71,7 +82,7 @@ impl Telegram {
             Ok(_) => Ok(true),
             Err(fault) if fault.says(400, &["live location", "is not modified"]) => Ok(true),
             Err(fault) if fault.says(400, &[""]) => Ok(false),
-            Err(fault) => Err(self.unsettled(chat, &fault)),
+            Err(fault) => Err(self.failed(chat, &fault)),
         }
     }
 
@@ -81,7 +92,7 @@ impl Telegram {
         (chat, thread): (i64, Option<i64>),
         reply_to: Option<i64>,
     ) -> Result<(Option<i64>, Option<Message>), ConnectorError> {
-        let mut body = json!({ "chat_id": chat, "text": "…", "disable_notification": true });
+        let mut body = json!({ "chat_id": chat, "text": WHISPER, "disable_notification": true });
         if let Some(body) = body.as_object_mut() {
             if let Some(id) = reply_to {
                 let reply = json!({ "message_id": id });
@@ -91,34 +102,36 @@ impl Telegram {
                 body.insert("message_thread_id".to_owned(), thread.into());
             }
         }
+        // It counts as any other post.
+        self.wait_for_turn(chat, false).await?;
         let said: Result<Posted, Fault> = self.api_call("sendMessage", &body, PATIENCE).await;
         let said = match said {
             Ok(said) => said,
             Err(fault) if fault.says(400, &[""]) => return Ok((None, None)),
-            Err(fault) => return Err(self.unsettled(chat, &fault)),
+            Err(fault) => return Err(self.failed(chat, &fault)),
         };
-        let body = json!({ "chat_id": chat, "message_id": said.message_id });
-        let gone: Result<bool, Fault> = self.api_call("deleteMessage", &body, PATIENCE).await;
-        if let Err(fault) = gone {
-            tracing::warn!(%fault, "a silent message could not be deleted");
-        }
+        self.delete(chat, said.message_id).await;
         let message = said.reply_to_message.map(|message| *message);
         Ok((Some(said.message_id), message))
     }
 
-    /// Looking failed: it is looked again later.
-    fn unsettled(&self, chat: i64, fault: &Fault) -> ConnectorError {
-        match self.failed(chat, fault) {
-            ConnectorError::Refused(why) => ConnectorError::Refused(why),
-            ConnectorError::Later { after, .. } => ConnectorError::Unsure {
-                reason: match after {
-                    Some(after) => format!("{fault}; looking again in {} s", after.as_secs()),
-                    None => fault.to_string(),
-                },
-            },
-            unsure @ ConnectorError::Unsure { .. } => unsure,
+    async fn delete(&self, chat: i64, id: i64) {
+        let body = json!({ "chat_id": chat, "message_id": id });
+        let gone: Result<bool, Fault> = self.api_call("deleteMessage", &body, PATIENCE).await;
+        if let Err(fault) = gone {
+            tracing::warn!(%fault, "a silent message could not be deleted");
         }
     }
+}
+
+/// The ids that are tried of those between two: the newest first, then from the oldest.
+fn tried(before: i64, newest: i64) -> impl Iterator<Item = i64> {
+    let from = (before + 1).max(newest - PROBES);
+    // It may follow nothing that is known.
+    let old = if before > 0 { PROBES } else { 0 };
+    (from..newest)
+        .rev()
+        .chain(before + 1..from.min(before + 1 + old))
 }
 
 fn is_same(wanted: &Piece<'_>, found: &Message) -> bool {
@@ -134,5 +147,27 @@ fn is_same(wanted: &Piece<'_>, found: &Message) -> bool {
             let named = found.document.as_ref().and_then(|d| d.file_name.as_deref());
             named == Some(file.name.as_str()) || !found.photo.is_empty()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ends_are_tried_and_no_id_twice() {
+        let all = |before, newest| tried(before, newest).collect::<Vec<_>>();
+        assert_eq!(all(5, 9), [8, 7, 6]);
+        assert_eq!(all(5, 6), [0; 0]);
+        // An answer to nothing, such as a reminder.
+        assert_eq!(all(0, 1000).len(), 40);
+        let many = all(100, 1000);
+        assert_eq!(
+            (many[0], many[39], many[40], many[79]),
+            (999, 960, 101, 140)
+        );
+        let mut some = all(100, 160);
+        some.sort_unstable();
+        assert_eq!(some, (101..160).collect::<Vec<_>>());
     }
 }

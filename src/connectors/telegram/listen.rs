@@ -2,13 +2,14 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Telegram,
     batch::{self, Raw},
-    client::{Fault, PATIENCE},
+    client::{Fault, PATIENCE, refused},
     read::Me,
     take::Taken,
     wire::User,
@@ -22,6 +23,8 @@ use crate::{
 const WANTED: &[&str] = &["message", "edited_message", "callback_query"];
 /// A poll that neither answered nor failed this long after its time is given up: connected, but deaf.
 const GRACE: Duration = Duration::from_secs(15);
+/// Chats whose messages are taken in side by side, so that they are committed together.
+const SIDE_BY_SIDE: usize = 32;
 /// Updates in one answer.
 const BATCH: usize = 100;
 /// How long to wait for more of an album, and how often.
@@ -72,6 +75,15 @@ fn meaning(fault: &Fault) -> (Condition, String) {
     }
 }
 
+/// How long to wait after so many failures in a row.
+fn pause(state: Condition, failures: u32) -> Duration {
+    let (first, most) = match state {
+        Condition::NeedsOwner => PROBES,
+        _ => WAITS,
+    };
+    (first * 2_u32.saturating_pow(failures.min(10))).min(most)
+}
+
 impl Telegram {
     /// Listens until cancelled, whatever happens.
     pub(super) async fn listen(&self, inbox: &dyn Inbox, cancel: &CancellationToken) {
@@ -96,25 +108,19 @@ impl Telegram {
             Trouble::Fault(fault) => meaning(fault),
             Trouble::Store(error) => (Condition::Failing, error.to_string()),
         };
-        let (first, most) = match state {
-            Condition::NeedsOwner => PROBES,
-            _ => WAITS,
-        };
         let asked = match trouble {
             Trouble::Fault(Fault::Refused(refusal)) => refusal.after,
             _ => None,
         };
-        let pause =
-            asked.unwrap_or_else(|| (first * 2_u32.saturating_pow(failures.min(10))).min(most));
         self.stands(state, detail);
-        pause
+        asked.unwrap_or_else(|| pause(state, failures))
     }
 
     /// Listens until something fails.
     async fn session(&self, inbox: &dyn Inbox, failures: &mut u32) -> Trouble {
         let listened = match self.begin(inbox).await {
             Err(fault) => Err(fault.into()),
-            Ok(me) if self.config.webhook.is_some() => self.look_after(&me, failures).await,
+            Ok(me) if self.config.webhook.is_some() => self.look_after(inbox, &me, failures).await,
             Ok(me) => self.poll(inbox, &me, failures).await,
         };
         match listened {
@@ -182,29 +188,53 @@ impl Telegram {
         let mut confirm = None;
         loop {
             let (updates, full) = self.updates(confirm).await?;
-            if *failures > 0 || self.listening() {
+            if *failures > 0 {
                 *failures = 0;
-                self.stands(Condition::Ok, String::new());
+                inbox.returned(&here).await?;
             }
+            self.stands(Condition::Ok, String::new());
             confirm = updates.last().map(|update| update.id + 1);
             let known = |id: i64| taken.is_some_and(|t| id <= t && id > t - NUMBERED_ANEW);
             let new: Vec<Raw> = updates.into_iter().filter(|u| !known(u.id)).collect();
-            for unit in batch::units(new, full) {
-                let cursor = Cursor {
-                    of: String::new(),
-                    position: unit.position.to_string(),
+            for run in batch::runs(batch::units(new, full)) {
+                let Some(position) = run.last().map(|unit| unit.position) else {
+                    continue;
                 };
-                self.take(inbox, me, (&unit.parts, Some(cursor))).await?;
-                taken = Some(unit.position);
-                confirm = Some(unit.position + 1);
+                self.take_run(inbox, me, (run, position)).await?;
+                taken = Some(position);
+                confirm = Some(position + 1);
             }
         }
     }
 
-    /// Whether it is not yet known that it listens.
-    fn listening(&self) -> bool {
-        use crate::connectors::Connector as _;
-        self.health().state != Condition::Ok
+    /// Takes in a run of updates, and the position with the last of them or after all of them.
+    async fn take_run(
+        &self,
+        inbox: &dyn Inbox,
+        me: &Me,
+        (run, position): (batch::Run, i64),
+    ) -> Result<(), AcceptError> {
+        let cursor = Cursor {
+            of: String::new(),
+            position: position.to_string(),
+        };
+        if let [unit] = run.as_slice() {
+            self.take(inbox, me, (&unit.parts, Some(cursor))).await?;
+            return Ok(());
+        }
+        let each = |units: Vec<batch::Unit>| async move {
+            for unit in units {
+                self.take(inbox, me, (&unit.parts, None)).await?;
+            }
+            Ok::<(), AcceptError>(())
+        };
+        let chats = batch::by_chat(run).into_iter().map(each);
+        let mut taken = futures_util::stream::iter(chats).buffer_unordered(SIDE_BY_SIDE);
+        while let Some(done) = taken.next().await {
+            done?;
+        }
+        let here = Address::new("telegram", me.id.to_string(), "");
+        inbox.passed(&here, cursor).await
     }
 
     /// What happened since; waits for it. Whether there may be more.
@@ -238,18 +268,27 @@ impl Telegram {
     }
 
     /// Looks after the webhook: that it is still ours, and that Telegram reaches us.
-    async fn look_after(&self, me: &Me, failures: &mut u32) -> Result<Infallible, Trouble> {
+    async fn look_after(
+        &self,
+        inbox: &dyn Inbox,
+        me: &Me,
+        failures: &mut u32,
+    ) -> Result<Infallible, Trouble> {
+        let here = Address::new("telegram", me.id.to_string(), "");
         loop {
             let info: Value = self
                 .api_call("getWebhookInfo", &json!({}), PATIENCE)
                 .await?;
-            *failures = 0;
+            if *failures > 0 {
+                *failures = 0;
+                inbox.returned(&here).await?;
+            }
             let ours = self.config.webhook.as_ref().map(|w| w.url.as_str());
             let waiting = info.get("pending_update_count").and_then(Value::as_u64);
             let error = info.get("last_error_message").and_then(Value::as_str);
             if info.get("url").and_then(Value::as_str) != ours {
-                let why = format!("somebody else set another webhook for @{}", me.username);
-                return Err(Fault::Cut(why).into());
+                let why = format!("Conflict: @{} has another webhook now", me.username);
+                return Err(refused(409, &why).into());
             }
             match error.filter(|_| waiting.is_some_and(|n| n > 0)) {
                 Some(error) => self.stands(
@@ -277,5 +316,32 @@ impl Telegram {
             Taken::Message(accepted) => Ok(Hooked::Message(accepted)),
             Taken::Other => Ok(Hooked::Done),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_long_cut_it_is_back_within_a_minute_and_a_half() {
+        // A call into a network that swallows everything is the longest that a try takes.
+        for (state, each) in [
+            (Condition::Failing, Duration::ZERO),
+            (Condition::Failing, PATIENCE),
+            (Condition::NeedsOwner, PATIENCE),
+        ] {
+            let (mut cut, mut failures, mut longest) = (Duration::ZERO, 0, Duration::ZERO);
+            while cut < Duration::from_mins(10) {
+                let gap = each + pause(state, failures);
+                longest = longest.max(gap);
+                cut += gap;
+                failures += 1;
+            }
+            assert!(longest <= Duration::from_secs(90), "{longest:?}");
+            assert!(failures < 30, "it does not hammer: {failures} tries");
+        }
+        assert_eq!(pause(Condition::Failing, 0), Duration::from_secs(1));
+        assert_eq!(pause(Condition::Failing, u32::MAX), Duration::from_mins(1));
     }
 }

@@ -272,7 +272,7 @@ impl Telegram {
         fault.says(400, &["thread not found"]) && target.thread.take().is_some()
     }
 
-    async fn wait_for_turn(&self, chat: i64, draft: bool) -> Result<(), ConnectorError> {
+    pub(super) async fn wait_for_turn(&self, chat: i64, draft: bool) -> Result<(), ConnectorError> {
         let began = tokio::time::Instant::now();
         while let Err(wait) = self.pace.take(chat, draft) {
             if draft || began.elapsed() + wait > WAIT {

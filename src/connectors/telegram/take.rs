@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     Telegram,
     batch::Raw,
-    client::{Fault, PATIENCE},
+    client::{Fault, PATIENCE, refused},
     read::{Me, Read, Reader, Sent, Spot},
     wire::{Callback, Message, Stored, Update},
 };
@@ -226,12 +226,25 @@ impl Telegram {
             .file_path
             .ok_or_else(|| Fault::Cut("the file has no path".to_owned()))?;
         if path.starts_with('/') && self.config.api_url.is_some() {
-            // A server of one's own in its local mode names a file of this machine.
-            let read = tokio::fs::read(&path).await;
-            return read.map_err(|e| Fault::Cut(format!("{path}: {e}")));
+            return local(&path, limit).await;
         }
         self.api.file(&path, limit, DOWNLOAD).await
     }
+}
+
+/// A server of one's own in its local mode names a file of this machine. Its folder has the token for its
+/// name: no error shows it.
+async fn local(path: &str, limit: u64) -> Result<Vec<u8>, Fault> {
+    let unreadable = |e: std::io::Error| {
+        Fault::Cut(format!(
+            "the file that the Bot API server names cannot be read here: {e}"
+        ))
+    };
+    let size = tokio::fs::metadata(path).await.map_err(unreadable)?.len();
+    if size > limit {
+        return Err(refused(413, "the file is too large"));
+    }
+    tokio::fs::read(path).await.map_err(unreadable)
 }
 
 fn note_passed(messages: &[Message], why: &str) {

@@ -79,6 +79,7 @@ pub(super) fn outgoing(parcel: &Parcel) -> Outgoing {
         replaces: None,
         posted: parcel.posts.clone(),
         again: false,
+        draft: None,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     orchestrator::Core,
     store::{
         Result as Stored, StoreError,
-        drafts::{self, State},
+        drafts::{self, State, Words},
         inbox,
         outbox::Parcel,
         turns,
@@ -62,15 +62,24 @@ impl Wanted {
         }
     }
 
-    /// What it is looked for by.
-    fn as_outgoing(&self) -> Outgoing {
+    /// What it shows.
+    fn words(&self) -> Words {
+        Words {
+            text: self.draft.text.clone(),
+            status: self.draft.status.clone(),
+        }
+    }
+
+    /// What it is looked for by, with what its first request showed.
+    fn as_outgoing(&self, first: Words) -> Outgoing {
         Outgoing {
             idempotency_key: self.draft.idempotency_key.clone(),
             session: self.session,
             in_reply_to: self.draft.in_reply_to.clone(),
             also_in_reply_to: Vec::new(),
             user: self.draft.user.clone(),
-            text: self.draft.text.clone(),
+            text: first.text,
+            draft: Some(first.status),
             files: Vec::new(),
             notice: false,
             question: None,
@@ -151,8 +160,12 @@ async fn post(
     };
     match known {
         Some(State::Open(post)) => {
-            wanted.draft.post = Some(post);
-            connector.draft(&wanted.to, &wanted.draft).await?;
+            wanted.draft.post = Some(post.clone());
+            let shows = connector.draft(&wanted.to, &wanted.draft).await?;
+            if shows != post {
+                // Somebody deleted the one that was there.
+                keep(core, turn, &shows).await?;
+            }
             return Ok(Became::Shown);
         }
         Some(State::Opening | State::Unknown) => {
@@ -167,7 +180,9 @@ async fn post(
         }
         None => {}
     }
-    if !stored(store.keep(move |tx| drafts::begin(tx, turn, now)).await)? {
+    let words = wanted.words();
+    let begun = store.keep(move |tx| drafts::begin(tx, turn, &words, now));
+    if !stored(begun.await)? {
         return Ok(Became::Without);
     }
     fail::point(Point::DraftBegun);
@@ -213,7 +228,18 @@ async fn find(
     let found = match connector.abilities().resend {
         Resend::Marked => None,
         Resend::WithKey => return open(core, connector, wanted).await.map(Some),
-        Resend::ReadBack => connector.find(&wanted.to, &wanted.as_outgoing()).await?,
+        Resend::ReadBack => {
+            let turn = wanted.turn;
+            let read = core.parts.store.read(move |c| drafts::first_words(c, turn));
+            match stored(read.await)? {
+                Some(first) => {
+                    connector
+                        .find(&wanted.to, &wanted.as_outgoing(first))
+                        .await?
+                }
+                None => None,
+            }
+        }
     };
     if let Some(post) = &found {
         keep(core, wanted.turn, post).await?;
@@ -275,20 +301,41 @@ pub(super) async fn leave(core: &Core, turn: TurnId) -> Stored<()> {
         return Ok(());
     };
     let live = core.parts.live();
-    if let (State::Open(post), Some(connector)) =
-        (known, live.connectors.get(&turn.reply_to.connector))
-    {
-        let mut last = Wanted::of(&turn, &asked).draft;
-        LEFT.clone_into(&mut last.text);
-        last.post = Some(post);
-        let change = connector.draft(&turn.reply_to, &last);
-        let changed = tokio::time::timeout(PATIENCE, change).await;
-        if matches!(changed, Err(_) | Ok(Err(ConnectorError::Later { .. }))) {
+    if let Some(connector) = live.connectors.get(&turn.reply_to.connector) {
+        let last = Wanted::of(&turn, &asked);
+        let said = tokio::time::timeout(PATIENCE, say_left(core, &**connector, (known, last)));
+        if matches!(
+            said.await,
+            Err(_)
+                | Ok(Err(
+                    ConnectorError::Later { .. } | ConnectorError::Unsure { .. }
+                ))
+        ) {
             return Ok(());
         }
     }
     let turn = turn.id;
     store.keep(move |tx| drafts::forget(tx, turn)).await
+}
+
+async fn say_left(
+    core: &Core,
+    connector: &dyn Connector,
+    (known, mut last): (State, Wanted),
+) -> Result<(), ConnectorError> {
+    let post = match known {
+        State::Open(post) => Some(post),
+        State::Opening | State::Unknown if connector.abilities().resend == Resend::ReadBack => {
+            find(core, connector, &last).await?
+        }
+        State::Opening | State::Unknown => None,
+    };
+    if post.is_some() {
+        LEFT.clone_into(&mut last.draft.text);
+        last.draft.post = post;
+        connector.draft(&last.to, &last.draft).await?;
+    }
+    Ok(())
 }
 
 /// What is known of a turn that is to be shown; none if it does not run, or is shown nowhere.

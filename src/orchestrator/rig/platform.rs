@@ -192,7 +192,14 @@ impl Connector for Platform {
         Ok(())
     }
 
-    async fn find(&self, _to: &Address, what: &Outgoing) -> Result<Option<String>> {
+    async fn find(&self, to: &Address, what: &Outgoing) -> Result<Option<String>> {
+        if let Some(status) = &what.draft {
+            // A draft is known by what it says.
+            let text = format!("{}[{status}]", what.text);
+            let same = |post: &Posted| post.chat == to.chat && post.text == text;
+            let found = self.state().posts.iter().position(same);
+            return Ok(found.map(|at| at.to_string()));
+        }
         let key = format!("{}/{}", what.idempotency_key, what.posted.len());
         Ok(self.state().keys.get(&key).map(ToString::to_string))
     }

@@ -2,35 +2,15 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
-use super::{OWNER, with_model};
+use super::{OWNER, doctor, until, with_model};
 use crate::support::{
-    Daemon, eventually,
+    eventually,
     model::Act,
-    telegram::{TOKEN, Trick, counted, proxy::State},
+    telegram::{TOKEN, Trick, counted},
 };
 
 fn say(text: &str) -> Act {
     Act::Say(text.to_owned())
-}
-
-/// How the connector says it stands.
-async fn stands(daemon: &Daemon) -> (String, String) {
-    let status = daemon.cli_ok(&["status", "--json"]).await;
-    let status: Value = serde_json::from_str(&status).unwrap();
-    let all = status["connectors"].as_array().unwrap();
-    let one = all.iter().find(|c| c["name"] == "telegram").unwrap();
-    let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
-    (text("state"), text("detail"))
-}
-
-async fn until(daemon: &Daemon, state: &str) -> String {
-    eventually(&format!("it is {state}"), || async {
-        stands(daemon).await.0 == state
-    })
-    .await;
-    stands(daemon).await.1
 }
 
 #[tokio::test]
@@ -43,6 +23,8 @@ async fn a_revoked_token_is_told_and_a_good_one_needs_no_restart() {
         detail.contains("401") && detail.contains("@BotFather"),
         "{detail}"
     );
+    let (told, well) = doctor(&daemon).await;
+    assert!(!well && told.contains(&detail), "{told}");
     fake.say(7, "are you there?");
     fake.world().token = TOKEN.to_owned();
     fake.post_with(7, "hello").await;
@@ -81,20 +63,6 @@ async fn a_storm_of_429_is_waited_out() {
         assert!(waited >= Duration::from_millis(990), "{waited:?}");
     }
     until(&daemon, "ok").await;
-}
-
-#[tokio::test]
-async fn a_cut_network_comes_back_and_nothing_is_lost() {
-    let (fake, _model, daemon) = with_model([say("one"), say("two")], OWNER).await;
-    fake.say(7, "first");
-    fake.post_with(7, "one").await;
-    fake.wire.set(State::Cut);
-    until(&daemon, "failing").await;
-    fake.say(7, "second");
-    fake.wire.set(State::Whole);
-    fake.post_with(7, "two").await;
-    until(&daemon, "ok").await;
-    assert_eq!(fake.texts(7), ["one", "two"]);
 }
 
 #[tokio::test]

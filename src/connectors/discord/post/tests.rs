@@ -15,6 +15,7 @@ fn outgoing(text: &str) -> Outgoing {
         replaces: None,
         posted: Vec::new(),
         again: false,
+        draft: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A wire that can be cut: connections go through while it is whole.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::copy_bidirectional,
@@ -14,6 +14,8 @@ pub enum State {
     Whole,
     /// Connections are closed, and new ones are closed at once.
     Cut,
+    /// Connections are closed, and nobody listens any more.
+    Refused,
     /// Nothing moves, and nothing is closed.
     Deaf,
 }
@@ -38,8 +40,28 @@ impl Wire {
         let (state, seen) = watch::channel(State::Whole);
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(carry(stream, server, seen.clone()));
+            let (mut listener, mut now) = (Some(listener), seen.clone());
+            loop {
+                let refuses = *now.borrow_and_update() == State::Refused;
+                if refuses {
+                    listener = None;
+                } else if listener.is_none() {
+                    listener = TcpListener::bind(address).await.ok();
+                }
+                let Some(there) = &listener else {
+                    // Until somebody says otherwise; a port that is not free yet is tried again.
+                    tokio::select! {
+                        _ = now.changed() => {}
+                        () = tokio::time::sleep(Duration::from_millis(50)), if !refuses => {}
+                    }
+                    continue;
+                };
+                tokio::select! {
+                    _ = now.changed() => {}
+                    Ok((stream, _)) = there.accept() => {
+                        connections.spawn(carry(stream, server, seen.clone()));
+                    }
+                }
                 while connections.try_join_next().is_some() {}
             }
         });

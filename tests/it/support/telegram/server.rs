@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     body::{Body, to_bytes},
     extract::{Path, Request, State},
-    http::StatusCode,
+    http::{StatusCode, header::DATE},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -71,12 +71,25 @@ fn check(shared: &Shared, bot: &str) -> Result<(), Refusal> {
     }
 }
 
+/// As the real one, it says when it answered.
 async fn call(
     State(shared): State<Arc<Shared>>,
+    path: Path<(String, String)>,
+    request: Request,
+) -> Response {
+    let mut answer = called(&shared, path, request).await;
+    let now = chrono::DateTime::from_timestamp(shared.world.lock().unwrap().now(), 0);
+    let date = now.unwrap().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    answer.headers_mut().insert(DATE, date.parse().unwrap());
+    answer
+}
+
+async fn called(
+    shared: &Shared,
     Path((bot, method)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    if let Err(refusal) = check(&shared, &bot) {
+    if let Err(refusal) = check(shared, &bot) {
         return answer(Err(refusal));
     }
     let method = method.to_lowercase();
@@ -109,12 +122,12 @@ async fn call(
             (StatusCode::BAD_GATEWAY, "<html>bad gateway</html>").into_response()
         }
         Some(Trick::DoneThenCut) => {
-            drop(run(&shared, &method, &input).await);
+            drop(run(shared, &method, &input).await);
             let cut = std::io::Error::other("cut");
             let body = futures_util::stream::once(async { Err::<&str, _>(cut) });
             Body::from_stream(body).into_response()
         }
-        None => answer(run(&shared, &method, &input).await),
+        None => answer(run(shared, &method, &input).await),
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nexflow::types::Clock;
 use serde_json::{Value, json};
 
 use super::Trick;
@@ -61,6 +62,8 @@ pub struct World {
     pub webhook_error: Option<String>,
     pub tricks: HashMap<String, VecDeque<Trick>>,
     pub calls: Vec<Call>,
+    /// By how many seconds its clock is ahead of this machine's.
+    pub ahead: i64,
     /// Posts that were refused because they came too fast.
     pub too_fast: usize,
     next_message: i64,
@@ -87,6 +90,7 @@ impl World {
             webhook_error: None,
             tricks: HashMap::new(),
             calls: Vec::new(),
+            ahead: 0,
             too_fast: 0,
             next_message: 1,
             group_messages: HashMap::new(),
@@ -112,6 +116,11 @@ impl World {
             self.updates.pop_front();
             self.confirmed.push(id);
         }
+    }
+
+    /// The time, in seconds since 1970.
+    pub fn now(&self) -> i64 {
+        Clock::system().now().utc().timestamp() + self.ahead
     }
 
     /// In private chats and small groups ids are counted over all of them.
@@ -147,7 +156,7 @@ impl World {
     pub fn message(&mut self, chat: i64, user: i64, fields: &Value) -> Value {
         self.chats.entry(chat).or_default();
         let id = self.message_id(chat);
-        let mut message = json!({ "message_id": id, "from": Self::person(user), "chat": Self::chat(chat), "date": 1 });
+        let mut message = json!({ "message_id": id, "from": Self::person(user), "chat": Self::chat(chat), "date": self.now() });
         for (key, value) in fields.as_object().unwrap() {
             message[key] = value.clone();
         }
@@ -162,7 +171,7 @@ impl World {
             "message_id": id,
             "from": { "id": BOT, "is_bot": true, "first_name": "Nex", "username": NAME },
             "chat": Self::chat(chat),
-            "date": 1,
+            "date": self.now(),
         });
         for (key, value) in fields.as_object().unwrap() {
             message[key] = value.clone();
