@@ -1,6 +1,7 @@
 //! The Discord connector, through the gateway and the REST interface as Discord speaks them.
 
 mod approvals;
+#[cfg(feature = "failpoints")]
 mod kill;
 mod messages;
 mod peer;

@@ -360,6 +360,11 @@ impl Discord {
         self.world().sessions.clear();
     }
 
+    /// The posts that were made are not known by their nonce any more: Discord keeps it for minutes.
+    pub fn forget_nonces(&self) {
+        self.world().nonces.clear();
+    }
+
     pub fn set_roles(&self, user: &str, roles: &[&str]) {
         let roles = roles.iter().map(|role| (*role).to_owned()).collect();
         self.world().roles.insert(user.to_owned(), roles);
