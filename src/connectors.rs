@@ -7,6 +7,7 @@ mod discord;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod registry;
+mod skew;
 mod telegram;
 mod web;
 mod webhook;
@@ -187,6 +188,8 @@ pub struct Health {
     pub heard_at: Option<Timestamp>,
     /// When the last message or press came.
     pub event_at: Option<Timestamp>,
+    /// That this machine's clock is wrong, by the platform's: whatever else holds.
+    pub clock: Option<String>,
 }
 
 /// How a connector stands, in a word.

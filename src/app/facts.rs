@@ -65,6 +65,7 @@ impl api::DaemonStatus for Facts {
                 "The channel `{name}` does not work: {detail} (`nexflow doctor` shows all of them.)"
             )
         }));
+        warnings.extend(connectors.iter().filter_map(|state| state.clock.clone()));
         json!({
             "provider": { "name": about.name, "model": about.model, "offline": about.offline },
             "providers": providers,

@@ -239,7 +239,10 @@ impl Connector for Discord {
     }
 
     fn health(&self) -> Health {
-        self.pulse.health()
+        Health {
+            clock: self.rest.skew().sentence(),
+            ..self.pulse.health()
+        }
     }
 
     async fn find(&self, to: &Address, what: &Outgoing) -> Result<Option<String>, ConnectorError> {

@@ -29,6 +29,9 @@ pub struct State {
     /// When the last message or press came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_at: Option<Timestamp>,
+    /// That this machine's clock is wrong, for a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
 }
 
 impl State {
@@ -50,6 +53,7 @@ impl State {
             detail,
             heard_at: None,
             event_at: None,
+            clock: None,
         }
     }
 }
@@ -142,6 +146,7 @@ impl Registry {
                 detail: health.detail,
                 heard_at: health.heard_at,
                 event_at: health.event_at,
+                clock: health.clock,
             }
         });
         on.chain(self.off.iter().cloned()).collect()

@@ -84,6 +84,7 @@ mod tests {
             detail: detail.to_owned(),
             heard_at: Some(Timestamp(7_900_000)),
             event_at: None,
+            clock: None,
         };
         let told = |states: &[State]| {
             connectors.set(states);

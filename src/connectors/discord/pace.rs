@@ -1,8 +1,8 @@
 //! How fast requests may follow each other: what Discord says in `X-RateLimit-*`, kept for each route,
-//! and a stop long before its ban for too many refused requests.
+//! what a bot may ask altogether, and a stop long before its ban for too many refused requests.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,6 +11,9 @@ use tokio::time::Instant;
 
 /// Discord bans an address for an hour after 10,000 refused requests in ten minutes.
 const REFUSED: (u32, Duration) = (500, Duration::from_mins(10));
+/// Discord takes 50 requests of a bot in a second, over all routes. Some may be held up on their way and
+/// arrive in one second with those after them.
+const TOGETHER: (usize, Duration) = (40, Duration::from_secs(1));
 /// Routes that are remembered; above that those whose window is over are forgotten.
 const ROUTES: usize = 512;
 
@@ -23,6 +26,8 @@ struct Limits {
     routes: HashMap<String, Window>,
     /// Nothing may be asked before this.
     all: Option<Instant>,
+    /// When something was last asked; at most as many as may be asked together.
+    asked: VecDeque<Instant>,
     /// Refused requests since a moment.
     refused: Option<(Instant, u32)>,
 }
@@ -71,6 +76,16 @@ impl Pace {
                 return Err(ends - now);
             }
         }
+        if let Some(first) = limits
+            .asked
+            .front()
+            .filter(|_| limits.asked.len() >= TOGETHER.0)
+        {
+            let free = *first + TOGETHER.1;
+            if free > now {
+                return Err(free - now);
+            }
+        }
         match limits.routes.get_mut(route) {
             Some(window) if window.ends > now => {
                 if window.remaining == 0 {
@@ -80,6 +95,10 @@ impl Pace {
             }
             _ => {}
         }
+        if limits.asked.len() >= TOGETHER.0 {
+            limits.asked.pop_front();
+        }
+        limits.asked.push_back(now);
         Ok(())
     }
 
@@ -181,6 +200,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn all_routes_together_stay_below_what_a_bot_may_ask() {
+        let pace = Pace::default();
+        let (mut taken, began) = (Vec::new(), Instant::now());
+        // A thousand channels at once, each of which comes again when it is told to.
+        while began.elapsed() < Duration::from_secs(10) {
+            match pace.take(&format!("POST /channels/{}/messages", taken.len() % 1000)) {
+                Ok(()) => taken.push(Instant::now()),
+                Err(wait) => tokio::time::advance(wait).await,
+            }
+        }
+        assert_eq!(taken.len(), 10 * TOGETHER.0);
+        for pair in taken.windows(TOGETHER.0 + 1) {
+            assert!(pair[TOGETHER.0] - pair[0] >= TOGETHER.1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn it_stops_long_before_a_ban() {
         let pace = Pace::default();
         let refused = Said {
@@ -188,11 +224,15 @@ mod tests {
             ..Said::default()
         };
         for _ in 0..REFUSED.0 {
-            assert_eq!(pace.take("GET /x"), Ok(()));
+            while let Err(wait) = pace.take("GET /x") {
+                assert!(wait <= TOGETHER.1, "{wait:?}");
+                tokio::time::advance(wait).await;
+            }
             pace.heard("GET /x", &refused);
         }
-        assert_eq!(pace.take("GET /y"), Err(REFUSED.1));
-        tokio::time::advance(REFUSED.1).await;
+        let wait = pace.take("GET /y").unwrap_err();
+        assert!(wait > REFUSED.1 / 2, "{wait:?}");
+        tokio::time::advance(wait).await;
         assert_eq!(pace.take("GET /y"), Ok(()));
     }
 }

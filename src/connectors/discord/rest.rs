@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::{
     Method, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, USER_AGENT},
+    header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, USER_AGENT},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -13,20 +13,20 @@ use url::Url;
 
 use super::{
     form,
-    health::Pulse,
+    health::{Pulse, causes},
     pace::{Pace, Said},
 };
 use crate::{
-    connectors::ConnectorError,
+    connectors::{ConnectorError, skew::Skew},
     net::Http,
-    types::{Attachment, Secret},
+    types::{Attachment, Clock, Secret},
 };
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long one with files may take.
 const WITH_FILES: Duration = Duration::from_mins(2);
-/// A wait up to this long is waited here; a longer one is told.
+/// Waits up to this long together are waited here; longer ones are told.
 const SHORT: Duration = Duration::from_secs(5);
 /// How often a request that is limited is sent again here.
 const TRIES: u32 = 3;
@@ -80,8 +80,7 @@ impl From<Failure> for ConnectorError {
 /// Discord's own words for what it does not find or allow.
 pub(super) const UNKNOWN_MESSAGE: u64 = 10_008;
 
-/// One request.
-#[derive(Debug)]
+/// One request. Not for logs: the paths of interactions hold their tokens.
 pub(super) struct Ask<'a> {
     method: Method,
     path: String,
@@ -154,6 +153,8 @@ pub(super) struct Rest {
     http: Http,
     pace: Pace,
     pulse: Arc<Pulse>,
+    /// What the answers tell of this machine's clock.
+    skew: Skew,
 }
 
 impl Rest {
@@ -168,6 +169,7 @@ impl Rest {
             http: http.clone(),
             pace: Pace::default(),
             pulse,
+            skew: Skew::of("Discord", Clock::system()),
         }
     }
 
@@ -185,6 +187,10 @@ impl Rest {
 
     pub(super) fn http(&self) -> &Http {
         &self.http
+    }
+
+    pub(super) fn skew(&self) -> &Skew {
+        &self.skew
     }
 
     /// Sends a request and reads the answer; waits a little where Discord asks for it.
@@ -207,22 +213,25 @@ impl Rest {
         if ask.signed && self.pulse.is_token_wrong() && ask.path != "/users/@me" {
             return Err(Failure::Token);
         }
-        let mut tries = 0;
+        let (mut tries, mut waited) = (0, Duration::ZERO);
         loop {
-            tries += 1;
             let place = if ask.signed {
                 self.pace.take(&ask.route)
             } else {
                 Ok(())
             };
             let wait = match place {
-                Ok(()) => match self.once(ask).await? {
-                    Ok(body) => return Ok(body),
-                    Err(wait) => wait,
-                },
+                Ok(()) => {
+                    tries += 1;
+                    match self.once(ask).await? {
+                        Ok(body) => return Ok(body),
+                        Err(wait) => wait,
+                    }
+                }
                 Err(wait) => wait,
             };
-            if wait > SHORT || tries > TRIES {
+            waited += wait;
+            if waited > SHORT || tries > TRIES {
                 let reason = format!(
                     "Discord asks to wait {} s before the next {}",
                     wait.as_secs(),
@@ -240,7 +249,15 @@ impl Rest {
         let reads = ask.method == Method::GET;
         let failed = |error: reqwest::Error| {
             let never = reads || error.is_connect() || error.is_builder();
-            let reason = format!("Discord was not reached: {}", error.without_url());
+            let slow = if error.is_timeout() {
+                "it took too long: "
+            } else {
+                ""
+            };
+            let reason = format!(
+                "Discord was not reached: {slow}{}",
+                causes(&error.without_url())
+            );
             if never {
                 Failure::Later(reason, None)
             } else {
@@ -249,6 +266,7 @@ impl Rest {
         };
         let answer = request.send().await.map_err(failed)?;
         let (status, headers) = (answer.status(), answer.headers().clone());
+        self.skew.heard(headers.get(DATE));
         let body = answer.bytes().await.map_err(failed)?;
         self.pulse.heard();
         let said = said(status, &headers, &body);

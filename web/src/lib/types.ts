@@ -45,7 +45,7 @@ export interface Status {
   version: string;
   uptime_s: number;
   provider: { name: string; model: string; offline: boolean };
-  connectors?: { name: string; state: string; detail: string; heard_at?: string; event_at?: string }[];
+  connectors?: { name: string; state: string; detail: string; heard_at?: string; event_at?: string; clock?: string }[];
   sandbox: { mode: string; summary: string; weaker?: string[]; fix?: string[] };
   skills: { total: number; available: number; stopped?: Stopped | null };
   warnings?: string[];

@@ -9,6 +9,7 @@ use twilight_gateway::{CloseFrame, Message, Shard, ShardState};
 
 use super::{Ended, Reader};
 use crate::connectors::discord::{
+    health::causes,
     interact::Task,
     lanes::{Job, LANES},
     wire::{self, Event, Guild, Id, Interaction},
@@ -44,9 +45,9 @@ impl Reader<'_> {
                     Some(Ok(Message::Close(frame))) => break closed(frame.as_ref()),
                     // What cannot be read is no reason to stop reading; a connection that failed is.
                     Some(Err(error)) if is_down(&shard) => {
-                        break Ended::Again(reason(&error));
+                        break Ended::Again(format!("the connection to the gateway failed: {}", causes(&error)));
                     }
-                    Some(Err(error)) => tracing::warn!(error = reason(&error), "the gateway sent what is not understood"),
+                    Some(Err(error)) => tracing::warn!(error = causes(&error), "the gateway sent what is not understood"),
                     None => break Ended::Again("the connection to the gateway ended".to_owned()),
                 }
             }
@@ -247,12 +248,4 @@ async fn close(mut shard: Shard) {
         }
     });
     drop(timeout(Duration::from_secs(1), &mut bye).await);
-}
-
-/// An error with what caused it.
-fn reason(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
