@@ -3,7 +3,10 @@
 mod approvals;
 #[cfg(feature = "failpoints")]
 mod kill;
+mod burst;
+mod clock;
 mod messages;
+mod network;
 mod peer;
 mod people;
 mod trouble;

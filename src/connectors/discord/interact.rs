@@ -26,6 +26,8 @@ const DEFERRED: u64 = 5;
 pub(super) enum Task {
     /// Tells Discord which commands there are.
     Register(Id),
+    /// Asks for any answer: each tells the time.
+    Clock,
     /// A command or a press.
     Given(Box<Interaction>),
 }
@@ -38,6 +40,7 @@ pub(super) async fn answer(ear: &Ear<'_>, tasks: mpsc::Receiver<Task>, side_by_s
     let done = tasks.for_each_concurrent(side_by_side, |task| async move {
         match task {
             Task::Register(application) => register(ear, application).await,
+            Task::Clock => drop(ear.discord.rest.tell(Ask::get("/gateway")).await),
             Task::Given(given) => interaction(ear, *given).await,
         }
     });

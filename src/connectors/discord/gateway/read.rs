@@ -21,6 +21,8 @@ const READY: Duration = Duration::from_mins(1);
 const SILENT: Duration = Duration::from_secs(5);
 /// Channels that are looked at when the gateway has been silent for long.
 const LOOKED_AT: usize = 5;
+/// While this machine's clock is wrong, it is looked this often whether it is right again.
+const CLOCK: Duration = Duration::from_secs(15);
 
 impl Reader<'_> {
     /// Reads a connection to its end.
@@ -86,6 +88,11 @@ impl Reader<'_> {
                 return Some(Ended::Anew(deaf.to_owned()));
             }
             _ => {}
+        }
+        if watch.clock.elapsed() > CLOCK && discord.rest.skew().sentence().is_some() {
+            watch.clock = Instant::now();
+            // Where all tasks are taken, others hear of the time.
+            drop(self.tasks.try_send(Task::Clock));
         }
         if watch.ready && watch.event.elapsed() > discord.watchdog {
             watch.event = Instant::now();
@@ -196,6 +203,8 @@ struct Watch {
     event: Instant,
     /// A message that Discord has and the gateway did not bring, and since when that is known.
     missing: Option<(Id, Instant)>,
+    /// When Discord was last asked for the time.
+    clock: Instant,
 }
 
 impl Watch {
@@ -206,6 +215,7 @@ impl Watch {
             ready: false,
             event: now,
             missing: None,
+            clock: now,
         }
     }
 }
