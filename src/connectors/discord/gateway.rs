@@ -42,8 +42,6 @@ const PROBES: BackOff = BackOff::between(Duration::from_secs(2), Duration::from_
 const ANYWAY: Duration = Duration::from_mins(15);
 /// A connection that lasted this long was a good one.
 const GOOD: Duration = Duration::from_mins(2);
-/// Commands and presses that are answered side by side.
-const SIDE_BY_SIDE: usize = 64;
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -83,7 +81,7 @@ pub(super) async fn run(
         newest: 0,
     };
     let working = join_all(jobs.into_iter().map(|jobs| ear.lane(jobs)));
-    let answering = interact::answer(&ear, interactions, SIDE_BY_SIDE);
+    let answering = interact::answer(&ear, interactions);
     tokio::select! {
         () = reader.run(cancel) => {}
         _ = working => {}

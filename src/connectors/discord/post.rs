@@ -172,7 +172,7 @@ fn buttons(question: &Question) -> Vec<Value> {
 
 /// An answer as messages: its text, then its files. The same answer always gives the same.
 fn parts(what: &Outgoing) -> Vec<Part<'_>> {
-    let boxed = what.notice || what.question.is_some();
+    let boxed = what.notice || what.aside || what.question.is_some();
     let mut text = what.said().into_owned();
     let mut files = Vec::new();
     for file in &what.files {

@@ -73,6 +73,7 @@ impl Wanted {
             text: self.draft.text.clone(),
             files: Vec::new(),
             notice: false,
+            aside: false,
             question: None,
             replaces: None,
             posted: Vec::new(),

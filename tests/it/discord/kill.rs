@@ -82,10 +82,9 @@ fn think(request: &Value) -> Act {
     let messages = request["messages"].as_array().unwrap();
     let asked = messages.iter().rfind(|m| m["role"] == "user").unwrap();
     let text = asked["content"].to_string();
-    let names = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-    let name = names
-        .filter(|word| word.starts_with("name-"))
-        .next_back()
+    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    let name = words
+        .rfind(|word| word.starts_with("name-"))
         .unwrap_or("nobody");
     let long = text
         .rsplit(name)

@@ -15,6 +15,7 @@ fn outgoing(text: &str) -> Outgoing {
         text: text.to_owned(),
         files: Vec::new(),
         notice: false,
+        aside: false,
         question: None,
         replaces: None,
         posted: Vec::new(),
@@ -82,6 +83,34 @@ fn a_question_has_its_buttons_on_its_last_part_and_loses_them_when_it_is_settled
     let settled = outgoing("Ada allowed it.");
     assert_eq!(body(&super::parts(&settled)[0])["components"], json!([]));
     assert_eq!(body(&super::parts(&settled)[0])["embeds"], json!([]));
+}
+
+#[test]
+fn what_is_no_answer_of_a_model_stands_in_a_box() {
+    let boxed = |what: Outgoing| {
+        let body = body(&parts(&what)[0]);
+        (
+            body["content"] == "",
+            body["embeds"][0]["description"] == "Words.",
+        )
+    };
+    let aside = outgoing("Words.");
+    let notice = outgoing("Words.");
+    assert_eq!(
+        boxed(Outgoing {
+            aside: true,
+            ..aside
+        }),
+        (true, true)
+    );
+    assert_eq!(
+        boxed(Outgoing {
+            notice: true,
+            ..notice
+        }),
+        (true, true)
+    );
+    assert_eq!(boxed(outgoing("Words.")), (false, false));
 }
 
 #[test]
