@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use reqwest::Method;
 use tokio::time::Instant;
 
 /// Discord bans an address for an hour after 10,000 refused requests in ten minutes.
@@ -52,6 +53,21 @@ pub(super) struct Said {
     pub(super) global: bool,
     /// Whether it counts towards the ban: 401, 403, and 429 except for a limit that others used up.
     pub(super) refused: bool,
+}
+
+/// The limit that a request counts towards: its path with the ids left out that are not its first.
+pub(super) fn route(method: &Method, path: &str) -> String {
+    let path = path.split('?').next().unwrap_or_default();
+    let mut parts: Vec<&str> = Vec::new();
+    for (at, part) in path.split('/').enumerate() {
+        let id = part.len() > 15 && part.bytes().all(|b| b.is_ascii_digit());
+        parts.push(if id && at > 2 { "*" } else { part });
+    }
+    // What follows is a token: it is not for logs.
+    if path.starts_with("/interactions/") || path.starts_with("/webhooks/") {
+        parts.truncate(2);
+    }
+    format!("{method} {}", parts.join("/"))
 }
 
 impl Pace {
@@ -100,6 +116,18 @@ impl Pace {
         }
         limits.asked.push_back(now);
         Ok(())
+    }
+
+    /// How long Discord lets nothing be asked, or nothing of one route; none where nothing is held up.
+    pub(super) fn held(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let limits = self.limits();
+        let refused = limits.refused.filter(|(_, count)| *count >= REFUSED.0);
+        let refused = refused.map(|(since, _)| since + REFUSED.1);
+        let routes = limits.routes.values();
+        let routes = routes.filter(|w| w.remaining == 0).map(|w| w.ends);
+        let until = routes.chain(limits.all).chain(refused).max();
+        until.map(|until| until.saturating_duration_since(now))
     }
 
     /// Notes what an answer said.
@@ -170,6 +198,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_route_keeps_its_first_id_alone() {
+        let of = |path: &str| route(&Method::PATCH, path);
+        assert_eq!(
+            of("/channels/100000000000000001/messages/100000000000000002"),
+            "PATCH /channels/100000000000000001/messages/*"
+        );
+        assert_eq!(
+            of("/channels/1/messages?after=3"),
+            "PATCH /channels/1/messages"
+        );
+        let token = of("/webhooks/100000000000000001/a-secret-token/messages/@original");
+        assert_eq!(token, "PATCH /webhooks", "no token is remembered");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_window_that_is_used_up_is_waited_for() {
         let pace = Pace::default();
@@ -195,8 +238,10 @@ mod tests {
         };
         pace.heard(ROUTE, &global);
         assert_eq!(pace.take("GET /x"), Err(Duration::from_secs(3)));
+        assert_eq!(pace.held(), Some(Duration::from_secs(3)));
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(pace.take("GET /x"), Ok(()));
+        assert_eq!(pace.held(), Some(Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use url::Url;
 use super::{
     form,
     health::{Pulse, causes},
-    pace::{Pace, Said},
+    pace::{Pace, Said, route},
 };
 use crate::{
     connectors::{ConnectorError, skew::Skew},
@@ -131,21 +131,6 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// The limit that a request counts towards: its path with the ids left out that are not its first.
-fn route(method: &Method, path: &str) -> String {
-    let path = path.split('?').next().unwrap_or_default();
-    let mut parts: Vec<&str> = Vec::new();
-    for (at, part) in path.split('/').enumerate() {
-        let id = part.len() > 15 && part.bytes().all(|b| b.is_ascii_digit());
-        parts.push(if id && at > 2 { "*" } else { part });
-    }
-    // What follows is a token: it is not for logs.
-    if path.starts_with("/interactions/") || path.starts_with("/webhooks/") {
-        parts.truncate(2);
-    }
-    format!("{method} {}", parts.join("/"))
-}
-
 /// The interface with one token.
 pub(super) struct Rest {
     base: String,
@@ -187,6 +172,15 @@ impl Rest {
 
     pub(super) fn http(&self) -> &Http {
         &self.http
+    }
+
+    /// That Discord lets nothing be sent for a while that a person notices, in words.
+    pub(super) fn held(&self) -> Option<String> {
+        let wait = self.pace.held().filter(|wait| *wait > SHORT)?;
+        let wait = wait.as_secs();
+        Some(format!(
+            "Discord takes no more for {wait} s, because too much was asked; what waits is sent then"
+        ))
     }
 
     pub(super) fn skew(&self) -> &Skew {
@@ -394,21 +388,6 @@ fn said(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Said {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_route_keeps_its_first_id_alone() {
-        let of = |path: &str| route(&Method::PATCH, path);
-        assert_eq!(
-            of("/channels/100000000000000001/messages/100000000000000002"),
-            "PATCH /channels/100000000000000001/messages/*"
-        );
-        assert_eq!(
-            of("/channels/1/messages?after=3"),
-            "PATCH /channels/1/messages"
-        );
-        let token = of("/webhooks/100000000000000001/a-secret-token/messages/@original");
-        assert_eq!(token, "PATCH /webhooks", "no token is remembered");
-    }
 
     #[test]
     fn what_a_429_says_is_understood() {

@@ -80,6 +80,22 @@ async fn a_storm_of_429_delays_answers_and_loses_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_429_is_told_and_waited_out() {
+    let stage = Stage::new([say("Through.")], "drafts: false").await;
+    stage.discord.mood(|mood| mood.storm = (1, 9.0, true));
+    stage.discord.say(OWNER_DM, OWNER, "one");
+    let why = stage.until_state("failing").await;
+    assert!(why.contains("takes no more for"), "{why}");
+    let doctor = stage.daemon.cli(&["doctor"]).await;
+    let shown = crate::support::text(&doctor.stdout);
+    assert!(shown.contains("what waits is sent then"), "{shown}");
+    stage.until_state("ok").await;
+    stage.discord.posted(OWNER_DM, 1).await;
+    let refused = stage.discord.seen();
+    assert_eq!(refused.iter().filter(|s| s.status == 429).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_made_although_it_failed_is_not_made_again() {
     let stage = Stage::new([say("Only once.")], "drafts: false").await;
     stage.discord.mood(|mood| mood.made_and_lost = 1);
