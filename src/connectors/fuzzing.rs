@@ -1,11 +1,11 @@
 //! What the fuzzers feed: any bytes as what platforms send.
 
 /// Any bytes as what the gateway of Discord sends: read, and put in words.
-pub fn discord(bytes: &[u8]) {
+pub(crate) fn discord(bytes: &[u8]) {
     super::discord::fuzz(bytes);
 }
 
 /// Any bytes as updates of Telegram.
-pub fn telegram(bytes: &[u8]) {
+pub(crate) fn telegram(bytes: &[u8]) {
     super::telegram::fuzz(bytes);
 }
