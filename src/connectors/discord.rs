@@ -37,7 +37,7 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{Abilities, Connector, ConnectorError, Health, Inbox, Posts, Resend, Spec};
+use super::{Abilities, Condition, Connector, ConnectorError, Health, Inbox, Posts, Resend, Spec};
 use crate::{
     net::Http,
     types::{Address, Admission, Draft, Outgoing, Secret},
@@ -239,7 +239,13 @@ impl Connector for Discord {
     }
 
     fn health(&self) -> Health {
-        self.pulse.health()
+        let mut health = self.pulse.health();
+        health.clock = self.rest.skew().sentence();
+        if let Some(held) = self.rest.held().filter(|_| health.state == Condition::Ok) {
+            health.state = Condition::Failing;
+            health.detail = held;
+        }
+        health
     }
 
     async fn find(&self, to: &Address, what: &Outgoing) -> Result<Option<String>, ConnectorError> {

@@ -15,9 +15,11 @@ const TOLERATED: i64 = 120;
 pub(super) struct Skew {
     platform: &'static str,
     clock: Clock,
-    /// Seconds that this machine is ahead, by the newest answer.
+    /// Seconds that this machine is ahead, by the newest answer; [`UNKNOWN`] before there was one.
     ahead: AtomicI64,
 }
+
+const UNKNOWN: i64 = i64::MIN;
 
 impl Skew {
     /// From a platform of this name; nothing is known yet.
@@ -25,7 +27,7 @@ impl Skew {
         Self {
             platform,
             clock,
-            ahead: AtomicI64::new(0),
+            ahead: AtomicI64::new(UNKNOWN),
         }
     }
 
@@ -40,9 +42,15 @@ impl Skew {
         self.ahead.store(ahead, Ordering::Relaxed);
     }
 
+    /// Seconds that this machine is ahead of the platform; none before anything was heard.
+    pub(super) fn ahead(&self) -> Option<i64> {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        (ahead != UNKNOWN).then_some(ahead)
+    }
+
     /// For a person, if the clock is wrong: by how much, what follows, how to mend it.
     pub(super) fn sentence(&self) -> Option<String> {
-        let ahead = self.ahead.load(Ordering::Relaxed);
+        let ahead = self.ahead()?;
         (ahead.abs() > TOLERATED).then(|| {
             format!(
                 "This machine's clock is {} {} {}'s: reminders come at a wrong time. Set it (`timedatectl set-ntp true`).",
@@ -78,6 +86,7 @@ mod tests {
         // What says nothing changes nothing.
         skew.heard(None);
         skew.heard(Some(&HeaderValue::from_static("yesterday")));
+        assert_eq!(skew.ahead(), Some(seconds));
         skew.sentence()
     }
 

@@ -26,6 +26,8 @@ pub struct Outgoing {
     pub files: Vec<Attachment>,
     /// Not an answer: it tells that the answer waits for somebody.
     pub notice: bool,
+    /// Not what a model wrote: a command's result, or why there is no answer. Platforms may set it apart.
+    pub aside: bool,
     /// A question to decide, as buttons where the platform has some.
     pub question: Option<Question>,
     /// The post that becomes this: a live draft, or a question that was settled. Its first part is an

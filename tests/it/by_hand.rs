@@ -4,6 +4,7 @@
 //!
 //! starts one, with a model server that plays along, and prints the configuration for a daemon of your
 //! own. What you type is what people say there; `help` lists it. What the bot does is shown as it happens.
+#![expect(clippy::print_stdout, reason = "a person reads it")]
 
 mod discord;
 mod telegram;

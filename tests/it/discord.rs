@@ -1,8 +1,12 @@
 //! The Discord connector, through the gateway and the REST interface as Discord speaks them.
 
 mod approvals;
+#[cfg(feature = "failpoints")]
 mod kill;
+mod burst;
+mod clock;
 mod messages;
+mod network;
 mod peer;
 mod people;
 mod trouble;

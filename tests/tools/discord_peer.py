@@ -26,6 +26,8 @@ class Bot(discord.Client):
         @self.tree.command(name="ping", description="Answers")
         async def ping(interaction: discord.Interaction, text: str = ""):
             tell("ping", text)
+            await interaction.response.defer(ephemeral=True)
+            await interaction.edit_original_response(content="pong")
 
         await self.tree.sync()
 

@@ -1,12 +1,12 @@
 //! The connection to the gateway: made, kept, resumed, made anew, and given up only where the owner has
 //! to do something, which is looked after slowly.
 
+mod back_off;
 mod read;
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use rand::Rng as _;
 use serde::Deserialize;
 use tokio::{
     sync::mpsc,
@@ -15,6 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use twilight_gateway::{ConfigBuilder, Intents, Session, Shard, ShardId, queue::InMemoryQueue};
 
+use self::back_off::BackOff;
 use super::{
     Discord, health,
     interact::{self, Task},
@@ -33,16 +34,14 @@ const INTENTS: Intents = Intents::GUILDS
 /// Flags of an application whose bot may read messages.
 const MAY_READ: u64 = 1 << 18 | 1 << 19;
 
-/// Waits between two connections: the shortest and the longest.
-const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Waits between two connections.
+const WAITS: BackOff = BackOff::between(Duration::from_millis(500), Duration::from_secs(30));
 /// Waits between two looks whether the owner has mended it.
-const PROBES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
+const PROBES: BackOff = BackOff::between(Duration::from_secs(2), Duration::from_mins(1));
 /// Without looking, it is tried after this long: a thousand sessions a day are allowed.
 const ANYWAY: Duration = Duration::from_mins(15);
 /// A connection that lasted this long was a good one.
 const GOOD: Duration = Duration::from_mins(2);
-/// Commands and presses that are answered side by side.
-const SIDE_BY_SIDE: usize = 16;
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -82,7 +81,7 @@ pub(super) async fn run(
         newest: 0,
     };
     let working = join_all(jobs.into_iter().map(|jobs| ear.lane(jobs)));
-    let answering = interact::answer(&ear, interactions, SIDE_BY_SIDE);
+    let answering = interact::answer(&ear, interactions);
     tokio::select! {
         () = reader.run(cancel) => {}
         _ = working => {}
@@ -93,21 +92,23 @@ pub(super) async fn run(
 
 /// Who we are; asked until Discord tells.
 async fn identity(discord: &Discord) -> Id {
-    let mut wait = PROBES.0;
+    let (mut waits, mut probes) = (WAITS, PROBES);
     loop {
         let user = discord.rest.ask::<User>(Ask::get("/users/@me")).await;
         if user.is_ok() {
             discord.pulse.token_is_good();
         }
-        match user {
+        let wait = match user {
             Ok(user) => return user.id,
-            Err(Failure::Token) => {}
-            Err(failure) => discord
-                .pulse
-                .failing(&ConnectorError::from(failure).to_string()),
-        }
+            Err(Failure::Token) => probes.next(),
+            Err(failure) => {
+                discord
+                    .pulse
+                    .failing(&ConnectorError::from(failure).to_string());
+                waits.next()
+            }
+        };
         sleep(wait).await;
-        wait = (wait * 2).min(PROBES.1);
     }
 }
 
@@ -138,7 +139,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     async fn run(mut self, cancel: &CancellationToken) {
         let pulse = &self.ear.discord.pulse;
-        let mut wait = WAITS.0;
+        let mut waits = WAITS;
         loop {
             let began = Instant::now();
             let ended = match self.connect().await {
@@ -146,7 +147,7 @@ impl Reader<'_> {
                 Err(failure) => Ended::Again(ConnectorError::from(failure).to_string()),
             };
             if began.elapsed() > GOOD {
-                wait = WAITS.0;
+                waits = WAITS;
             }
             match ended {
                 Ended::Stopped => return,
@@ -166,13 +167,12 @@ impl Reader<'_> {
                 if pulse.health().state == crate::connectors::Condition::NeedsOwner {
                     self.mended().await;
                 } else {
-                    sleep(jittered(wait)).await;
+                    sleep(waits.next()).await;
                 }
             };
             if cancel.run_until_cancelled(waited).await.is_none() {
                 return;
             }
-            wait = (wait * 2).min(WAITS.1);
         }
     }
 
@@ -181,10 +181,9 @@ impl Reader<'_> {
         let discord = self.ear.discord;
         let intent = discord.pulse.health().detail == health::INTENT;
         let looks = async {
-            let mut wait = PROBES.0;
+            let mut probes = PROBES;
             loop {
-                sleep(wait).await;
-                wait = (wait * 2).min(PROBES.1);
+                sleep(probes.next()).await;
                 let good = discord
                     .rest
                     .ask::<User>(Ask::get("/users/@me"))
@@ -223,9 +222,4 @@ impl Reader<'_> {
         }
         Ok(Shard::with_config(ShardId::ONE, config.build()))
     }
-}
-
-/// A wait with a little chance.
-fn jittered(wait: Duration) -> Duration {
-    wait.mul_f64(rand::rng().random_range(0.8..1.2))
 }

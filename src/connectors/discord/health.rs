@@ -22,6 +22,25 @@ pub(super) struct Pulse {
     now: Mutex<Now>,
 }
 
+/// What caused an error, down to its first cause; the error itself if nothing did.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let said = next.to_string();
+        // Some say what their cause says too.
+        if words.last().is_none_or(|last| !last.ends_with(&said)) {
+            words.push(said);
+        }
+        cause = next.source();
+    }
+    if words.is_empty() {
+        error.to_string()
+    } else {
+        words.join(": ")
+    }
+}
+
 #[derive(Debug)]
 struct Now {
     health: Health,
@@ -80,7 +99,7 @@ impl Pulse {
         let mut now = self.lock();
         if now.health.state != Condition::NeedsOwner {
             now.health.state = Condition::Failing;
-            why.clone_into(&mut now.health.detail);
+            now.health.detail = format!("{why}; it goes on trying by itself");
         }
     }
 

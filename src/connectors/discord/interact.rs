@@ -1,12 +1,17 @@
 //! Slash commands and buttons: acknowledged at once, because Discord waits three seconds, then done.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt as _, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::sleep,
+};
 
 use super::{
-    lanes::Ear,
+    lanes::{Ear, QUEUE},
     rest::{Ask, Failure},
     wire::{EPHEMERAL, Id, Interaction},
 };
@@ -20,25 +25,39 @@ const COMMAND: u64 = 2;
 const BUTTON: u64 = 3;
 /// An answer that says: wait.
 const DEFERRED: u64 = 5;
+/// What is given is acknowledged at once, and so many are done side by side.
+const SIDE_BY_SIDE: usize = 16;
+/// Waits before the commands are told again.
+const AGAIN: [Duration; 4] = [
+    Duration::from_secs(2),
+    Duration::from_secs(15),
+    Duration::from_mins(1),
+    Duration::from_mins(10),
+];
 
 /// What is done besides the lanes.
 #[derive(Debug)]
 pub(super) enum Task {
     /// Tells Discord which commands there are.
     Register(Id),
+    /// Asks for any answer: each tells the time.
+    Clock,
     /// A command or a press.
     Given(Box<Interaction>),
 }
 
-/// Does them, some side by side.
-pub(super) async fn answer(ear: &Ear<'_>, tasks: mpsc::Receiver<Task>, side_by_side: usize) {
+/// Does them side by side.
+pub(super) async fn answer(ear: &Ear<'_>, tasks: mpsc::Receiver<Task>) {
+    let places = Semaphore::new(SIDE_BY_SIDE);
+    let places = &places;
     let tasks = stream::unfold(tasks, |mut tasks| async move {
         Some((tasks.recv().await?, tasks))
     });
-    let done = tasks.for_each_concurrent(side_by_side, |task| async move {
+    let done = tasks.for_each_concurrent(QUEUE, |task| async move {
         match task {
             Task::Register(application) => register(ear, application).await,
-            Task::Given(given) => interaction(ear, *given).await,
+            Task::Clock => drop(ear.discord.rest.tell(Ask::get("/gateway")).await),
+            Task::Given(given) => interaction(ear, *given, places).await,
         }
     });
     done.await;
@@ -54,14 +73,14 @@ fn pressed(id: &str) -> Option<(ApprovalId, &str)> {
     Some((question.parse().ok()?, choice))
 }
 
-async fn interaction(ear: &Ear<'_>, given: Interaction) {
+async fn interaction(ear: &Ear<'_>, given: Interaction, places: &Semaphore) {
     if !matches!(given.kind, COMMAND | BUTTON) {
         return;
     }
     ear.discord.pulse.event();
     let rest = &ear.discord.rest;
     let wait = json!({ "type": DEFERRED, "data": { "flags": EPHEMERAL } });
-    let path = format!("/interactions/{}/{}/callback", given.id, given.token);
+    let path = format!("/interactions/{}/{}/callback", given.id, given.token.0);
     if let Err(failure) = rest
         .tell(Ask::new(Method::POST, path).json(wait).unsigned())
         .await
@@ -71,10 +90,12 @@ async fn interaction(ear: &Ear<'_>, given: Interaction) {
             "a command or press could not be acknowledged; it is done all the same"
         );
     }
+    let place = places.acquire().await;
     let said = act(ear, &given).await;
+    drop(place);
     let path = format!(
         "/webhooks/{}/{}/messages/@original",
-        given.application_id, given.token
+        given.application_id, given.token.0
     );
     let body = json!({ "content": said, "allowed_mentions": { "parse": [] } });
     if let Err(failure) = rest
@@ -177,33 +198,42 @@ async fn press(ear: &Ear<'_>, (channel, id): (Id, &str), by: Giver<'_>) -> Strin
     }
 }
 
-/// Tells Discord the commands, unless it knows these.
+/// Tells Discord the commands, some times if need be.
 async fn register(ear: &Ear<'_>, application: Id) {
-    let wanted: Vec<Value> = ear.inbox.commands().iter().map(described).collect();
-    let path = format!("/applications/{application}/commands");
-    let rest = &ear.discord.rest;
-    let known = rest.ask::<Vec<Value>>(Ask::get(&path)).await;
-    let done = match known {
-        Ok(known) if same(&known, &wanted) => return,
-        Ok(_) => {
-            rest.tell(Ask::new(Method::PUT, &path).json(Value::Array(wanted)))
-                .await
-        }
-        Err(failure) => Err(failure),
-    };
-    match done {
-        Ok(()) => tracing::info!("Discord: the commands are registered"),
-        Err(Failure::Refused { said, .. }) => {
+    for wait in AGAIN {
+        let Err(failure) = tell_commands(ear, application).await else {
+            return;
+        };
+        if let Failure::Refused { said, .. } = failure {
             tracing::error!(
                 said,
                 "Discord does not take the commands: invite the bot with the scope `applications.commands`"
             );
+            return;
         }
-        Err(failure) => tracing::warn!(
+        tracing::warn!(
             ?failure,
-            "the commands were not registered; with the next session they are"
-        ),
+            wait_s = wait.as_secs(),
+            "the commands were not registered; trying again"
+        );
+        sleep(wait).await;
     }
+    tracing::error!("the commands were not registered; with the next session they are");
+}
+
+/// Tells Discord the commands, unless it knows these.
+async fn tell_commands(ear: &Ear<'_>, application: Id) -> Result<(), Failure> {
+    let wanted: Vec<Value> = ear.inbox.commands().iter().map(described).collect();
+    let path = format!("/applications/{application}/commands");
+    let rest = &ear.discord.rest;
+    let known: Vec<Value> = rest.ask(Ask::get(&path)).await?;
+    if same(&known, &wanted) {
+        return Ok(());
+    }
+    rest.tell(Ask::new(Method::PUT, &path).json(Value::Array(wanted)))
+        .await?;
+    tracing::info!("Discord: the commands are registered");
+    Ok(())
 }
 
 fn described(command: &Command) -> Value {

@@ -1,16 +1,20 @@
 //! How fast requests may follow each other: what Discord says in `X-RateLimit-*`, kept for each route,
-//! and a stop long before its ban for too many refused requests.
+//! what a bot may ask altogether, and a stop long before its ban for too many refused requests.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use reqwest::Method;
 use tokio::time::Instant;
 
 /// Discord bans an address for an hour after 10,000 refused requests in ten minutes.
 const REFUSED: (u32, Duration) = (500, Duration::from_mins(10));
+/// Discord takes 50 requests of a bot in a second, over all routes. Some may be held up on their way and
+/// arrive in one second with those after them.
+const TOGETHER: (usize, Duration) = (40, Duration::from_secs(1));
 /// Routes that are remembered; above that those whose window is over are forgotten.
 const ROUTES: usize = 512;
 
@@ -23,6 +27,8 @@ struct Limits {
     routes: HashMap<String, Window>,
     /// Nothing may be asked before this.
     all: Option<Instant>,
+    /// When something was last asked; at most as many as may be asked together.
+    asked: VecDeque<Instant>,
     /// Refused requests since a moment.
     refused: Option<(Instant, u32)>,
 }
@@ -49,6 +55,21 @@ pub(super) struct Said {
     pub(super) refused: bool,
 }
 
+/// The limit that a request counts towards: its path with the ids left out that are not its first.
+pub(super) fn route(method: &Method, path: &str) -> String {
+    let path = path.split('?').next().unwrap_or_default();
+    let mut parts: Vec<&str> = Vec::new();
+    for (at, part) in path.split('/').enumerate() {
+        let id = part.len() > 15 && part.bytes().all(|b| b.is_ascii_digit());
+        parts.push(if id && at > 2 { "*" } else { part });
+    }
+    // What follows is a token: it is not for logs.
+    if path.starts_with("/interactions/") || path.starts_with("/webhooks/") {
+        parts.truncate(2);
+    }
+    format!("{method} {}", parts.join("/"))
+}
+
 impl Pace {
     fn limits(&self) -> MutexGuard<'_, Limits> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -71,6 +92,16 @@ impl Pace {
                 return Err(ends - now);
             }
         }
+        if let Some(first) = limits
+            .asked
+            .front()
+            .filter(|_| limits.asked.len() >= TOGETHER.0)
+        {
+            let free = *first + TOGETHER.1;
+            if free > now {
+                return Err(free - now);
+            }
+        }
         match limits.routes.get_mut(route) {
             Some(window) if window.ends > now => {
                 if window.remaining == 0 {
@@ -80,7 +111,23 @@ impl Pace {
             }
             _ => {}
         }
+        if limits.asked.len() >= TOGETHER.0 {
+            limits.asked.pop_front();
+        }
+        limits.asked.push_back(now);
         Ok(())
+    }
+
+    /// How long Discord lets nothing be asked, or nothing of one route; none where nothing is held up.
+    pub(super) fn held(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let limits = self.limits();
+        let refused = limits.refused.filter(|(_, count)| *count >= REFUSED.0);
+        let refused = refused.map(|(since, _)| since + REFUSED.1);
+        let routes = limits.routes.values();
+        let routes = routes.filter(|w| w.remaining == 0).map(|w| w.ends);
+        let until = routes.chain(limits.all).chain(refused).max();
+        until.map(|until| until.saturating_duration_since(now))
     }
 
     /// Notes what an answer said.
@@ -151,6 +198,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_route_keeps_its_first_id_alone() {
+        let of = |path: &str| route(&Method::PATCH, path);
+        assert_eq!(
+            of("/channels/100000000000000001/messages/100000000000000002"),
+            "PATCH /channels/100000000000000001/messages/*"
+        );
+        assert_eq!(
+            of("/channels/1/messages?after=3"),
+            "PATCH /channels/1/messages"
+        );
+        let token = of("/webhooks/100000000000000001/a-secret-token/messages/@original");
+        assert_eq!(token, "PATCH /webhooks", "no token is remembered");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_window_that_is_used_up_is_waited_for() {
         let pace = Pace::default();
@@ -176,8 +238,27 @@ mod tests {
         };
         pace.heard(ROUTE, &global);
         assert_eq!(pace.take("GET /x"), Err(Duration::from_secs(3)));
+        assert_eq!(pace.held(), Some(Duration::from_secs(3)));
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(pace.take("GET /x"), Ok(()));
+        assert_eq!(pace.held(), Some(Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_routes_together_stay_below_what_a_bot_may_ask() {
+        let pace = Pace::default();
+        let (mut taken, began) = (Vec::new(), Instant::now());
+        // A thousand channels at once, each of which comes again when it is told to.
+        while began.elapsed() < Duration::from_secs(10) {
+            match pace.take(&format!("POST /channels/{}/messages", taken.len() % 1000)) {
+                Ok(()) => taken.push(Instant::now()),
+                Err(wait) => tokio::time::advance(wait).await,
+            }
+        }
+        assert_eq!(taken.len(), 10 * TOGETHER.0);
+        for pair in taken.windows(TOGETHER.0 + 1) {
+            assert!(pair[TOGETHER.0] - pair[0] >= TOGETHER.1);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -188,11 +269,15 @@ mod tests {
             ..Said::default()
         };
         for _ in 0..REFUSED.0 {
-            assert_eq!(pace.take("GET /x"), Ok(()));
+            while let Err(wait) = pace.take("GET /x") {
+                assert!(wait <= TOGETHER.1, "{wait:?}");
+                tokio::time::advance(wait).await;
+            }
             pace.heard("GET /x", &refused);
         }
-        assert_eq!(pace.take("GET /y"), Err(REFUSED.1));
-        tokio::time::advance(REFUSED.1).await;
+        let wait = pace.take("GET /y").unwrap_err();
+        assert!(wait > REFUSED.1 / 2, "{wait:?}");
+        tokio::time::advance(wait).await;
         assert_eq!(pace.take("GET /y"), Ok(()));
     }
 }

@@ -6,6 +6,8 @@
 //! and not yet counted as another part. A draft, whose text nobody knows any more, is known by its flag:
 //! drafts alone show no previews of links, and lose the flag when they become an answer.
 
+mod find;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Method;
 use serde::Deserialize;
@@ -16,7 +18,7 @@ use super::{
     interact,
     permission::{self, ATTACH, EMBED, HISTORY, SEND, VIEW},
     rest::{Ask, Failure, Rest, UNKNOWN_MESSAGE},
-    wire::{Id, Message},
+    wire::Id,
 };
 use crate::{
     connectors::{ConnectorError, Posts},
@@ -30,14 +32,10 @@ const FILE: usize = 10 << 20;
 const FILES: (usize, usize) = (10, 24 << 20);
 /// The colour of a box: of what needs somebody, of what is only told.
 const COLOURS: (u32, u32) = (0x00f0_b232, 0x0058_65f2);
-/// Messages that are looked through for a part.
-const LOOKED_THROUGH: usize = 100;
-/// By how much the clocks of Discord and of this machine may differ, in milliseconds.
-const CLOCKS: u64 = 2 * 60 * 1000;
 /// The flag of a message that shows no previews of links.
 const NO_PREVIEWS: u64 = 1 << 2;
-/// The first moment of Discord's ids, in milliseconds since 1970.
-const EPOCH: u64 = 1_420_070_400_000;
+
+pub(super) use self::find::find;
 
 /// A message of an answer.
 #[derive(Debug, Default)]
@@ -174,7 +172,7 @@ fn buttons(question: &Question) -> Vec<Value> {
 
 /// An answer as messages: its text, then its files. The same answer always gives the same.
 fn parts(what: &Outgoing) -> Vec<Part<'_>> {
-    let boxed = what.notice || what.question.is_some();
+    let boxed = what.notice || what.aside || what.question.is_some();
     let mut text = what.said().into_owned();
     let mut files = Vec::new();
     for file in &what.files {
@@ -269,84 +267,6 @@ async fn explained(rest: &Rest, to: &Address, part: &Part<'_>, failure: Failure)
         Err(Failure::Refused { .. }) => failure.into(),
         Err(other) => other.into(),
     }
-}
-
-/// Looks whether the next part is there already.
-pub(super) async fn find(
-    rest: &Rest,
-    to: &Address,
-    what: &Outgoing,
-) -> Result<Option<String>, ConnectorError> {
-    let number = what.posted.len();
-    let parts = parts(what);
-    let Some(part) = parts.get(number) else {
-        return Ok(None);
-    };
-    if number == 0 && what.replaces.is_some() {
-        // An edit that is made twice is made once.
-        return Ok(None);
-    }
-    // It cannot be older than what it follows.
-    let before = what.posted.last().or(what.in_reply_to.as_ref());
-    let after = before
-        .and_then(|id| id.parse::<Id>().ok())
-        .or_else(|| made_at(&what.idempotency_key));
-    let from = after
-        .map(|after| format!("&after={after}"))
-        .unwrap_or_default();
-    let path = format!(
-        "/channels/{}/messages?limit={LOOKED_THROUGH}{from}",
-        to.chat
-    );
-    let page: Vec<Value> = rest.ask(Ask::get(path)).await?;
-    let nonce = nonce(&what.idempotency_key, &number.to_string());
-    let mut page: Vec<Message> = page
-        .into_iter()
-        .filter_map(|m| serde_json::from_value(m).ok())
-        .collect();
-    page.sort_by_key(|message| message.id);
-    let found = page.iter().find(|message| {
-        let ours = message
-            .author
-            .as_ref()
-            .is_some_and(|author| author.id.to_string() == to.account);
-        let new = !what.posted.contains(&message.id.to_string());
-        ours && new
-            && (message.nonce.as_ref() == Some(&nonce) || shows(message, part, (what, number)))
-    });
-    Ok(found.map(|message| message.id.to_string()))
-}
-
-/// Whether a message says what a part says, to the same question.
-fn shows(message: &Message, part: &Part<'_>, (what, number): (&Outgoing, usize)) -> bool {
-    let referred = message.reference.as_ref().and_then(|r| r.message_id);
-    let asked = what.in_reply_to.as_ref().filter(|_| number == 0);
-    let asked = asked.and_then(|id| id.parse().ok());
-    if message.flags & NO_PREVIEWS != 0 {
-        let young = made_at(&what.idempotency_key).is_some_and(|made| message.id >= made);
-        return number == 0 && asked.is_some() && referred == asked && young;
-    }
-    let described = message
-        .embeds
-        .iter()
-        .find_map(|embed| embed.description.as_deref());
-    let content = message.content.as_deref().unwrap_or_default();
-    let said = if part.boxed {
-        described.unwrap_or_default()
-    } else {
-        content
-    };
-    let files = message.attachments.len() == part.files.len();
-    let same = referred.is_none() || referred == asked;
-    said.trim() == part.text.trim() && files && same
-}
-
-/// The id that a message made with this key would at least have; none if the key does not tell its time.
-fn made_at(key: &str) -> Option<Id> {
-    let key: uuid::Uuid = key.parse().ok()?;
-    let (seconds, nanos) = key.get_timestamp()?.to_unix();
-    let millis = seconds.saturating_mul(1000) + u64::from(nanos / 1_000_000);
-    Some(millis.saturating_sub(EPOCH + CLOCKS) << 22)
 }
 
 /// Shows a running turn.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::{
     Method, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, USER_AGENT},
+    header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, USER_AGENT},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -13,20 +13,20 @@ use url::Url;
 
 use super::{
     form,
-    health::Pulse,
-    pace::{Pace, Said},
+    health::{Pulse, causes},
+    pace::{Pace, Said, route},
 };
 use crate::{
-    connectors::ConnectorError,
+    connectors::{ConnectorError, skew::Skew},
     net::Http,
-    types::{Attachment, Secret},
+    types::{Attachment, Clock, Secret},
 };
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long one with files may take.
 const WITH_FILES: Duration = Duration::from_mins(2);
-/// A wait up to this long is waited here; a longer one is told.
+/// Waits up to this long together are waited here; longer ones are told.
 const SHORT: Duration = Duration::from_secs(5);
 /// How often a request that is limited is sent again here.
 const TRIES: u32 = 3;
@@ -80,8 +80,7 @@ impl From<Failure> for ConnectorError {
 /// Discord's own words for what it does not find or allow.
 pub(super) const UNKNOWN_MESSAGE: u64 = 10_008;
 
-/// One request.
-#[derive(Debug)]
+/// One request. Not for logs: the paths of interactions hold their tokens.
 pub(super) struct Ask<'a> {
     method: Method,
     path: String,
@@ -132,21 +131,6 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// The limit that a request counts towards: its path with the ids left out that are not its first.
-fn route(method: &Method, path: &str) -> String {
-    let path = path.split('?').next().unwrap_or_default();
-    let mut parts: Vec<&str> = Vec::new();
-    for (at, part) in path.split('/').enumerate() {
-        let id = part.len() > 15 && part.bytes().all(|b| b.is_ascii_digit());
-        parts.push(if id && at > 2 { "*" } else { part });
-    }
-    // What follows is a token: it is not for logs.
-    if path.starts_with("/interactions/") || path.starts_with("/webhooks/") {
-        parts.truncate(2);
-    }
-    format!("{method} {}", parts.join("/"))
-}
-
 /// The interface with one token.
 pub(super) struct Rest {
     base: String,
@@ -154,6 +138,8 @@ pub(super) struct Rest {
     http: Http,
     pace: Pace,
     pulse: Arc<Pulse>,
+    /// What the answers tell of this machine's clock.
+    skew: Skew,
 }
 
 impl Rest {
@@ -168,6 +154,7 @@ impl Rest {
             http: http.clone(),
             pace: Pace::default(),
             pulse,
+            skew: Skew::of("Discord", Clock::system()),
         }
     }
 
@@ -185,6 +172,19 @@ impl Rest {
 
     pub(super) fn http(&self) -> &Http {
         &self.http
+    }
+
+    /// That Discord lets nothing be sent for a while that a person notices, in words.
+    pub(super) fn held(&self) -> Option<String> {
+        let wait = self.pace.held().filter(|wait| *wait > SHORT)?;
+        let wait = wait.as_secs();
+        Some(format!(
+            "Discord takes no more for {wait} s, because too much was asked; what waits is sent then"
+        ))
+    }
+
+    pub(super) fn skew(&self) -> &Skew {
+        &self.skew
     }
 
     /// Sends a request and reads the answer; waits a little where Discord asks for it.
@@ -207,22 +207,25 @@ impl Rest {
         if ask.signed && self.pulse.is_token_wrong() && ask.path != "/users/@me" {
             return Err(Failure::Token);
         }
-        let mut tries = 0;
+        let (mut tries, mut waited) = (0, Duration::ZERO);
         loop {
-            tries += 1;
             let place = if ask.signed {
                 self.pace.take(&ask.route)
             } else {
                 Ok(())
             };
             let wait = match place {
-                Ok(()) => match self.once(ask).await? {
-                    Ok(body) => return Ok(body),
-                    Err(wait) => wait,
-                },
+                Ok(()) => {
+                    tries += 1;
+                    match self.once(ask).await? {
+                        Ok(body) => return Ok(body),
+                        Err(wait) => wait,
+                    }
+                }
                 Err(wait) => wait,
             };
-            if wait > SHORT || tries > TRIES {
+            waited += wait;
+            if waited > SHORT || tries > TRIES {
                 let reason = format!(
                     "Discord asks to wait {} s before the next {}",
                     wait.as_secs(),
@@ -240,7 +243,15 @@ impl Rest {
         let reads = ask.method == Method::GET;
         let failed = |error: reqwest::Error| {
             let never = reads || error.is_connect() || error.is_builder();
-            let reason = format!("Discord was not reached: {}", error.without_url());
+            let slow = if error.is_timeout() {
+                "it took too long: "
+            } else {
+                ""
+            };
+            let reason = format!(
+                "Discord was not reached: {slow}{}",
+                causes(&error.without_url())
+            );
             if never {
                 Failure::Later(reason, None)
             } else {
@@ -249,6 +260,7 @@ impl Rest {
         };
         let answer = request.send().await.map_err(failed)?;
         let (status, headers) = (answer.status(), answer.headers().clone());
+        self.skew.heard(headers.get(DATE));
         let body = answer.bytes().await.map_err(failed)?;
         self.pulse.heard();
         let said = said(status, &headers, &body);
@@ -376,21 +388,6 @@ fn said(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Said {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_route_keeps_its_first_id_alone() {
-        let of = |path: &str| route(&Method::PATCH, path);
-        assert_eq!(
-            of("/channels/100000000000000001/messages/100000000000000002"),
-            "PATCH /channels/100000000000000001/messages/*"
-        );
-        assert_eq!(
-            of("/channels/1/messages?after=3"),
-            "PATCH /channels/1/messages"
-        );
-        let token = of("/webhooks/100000000000000001/a-secret-token/messages/@original");
-        assert_eq!(token, "PATCH /webhooks", "no token is remembered");
-    }
 
     #[test]
     fn what_a_429_says_is_understood() {

@@ -5,6 +5,8 @@
 
 mod lenient;
 
+use std::fmt;
+
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
@@ -316,6 +318,16 @@ pub(super) struct Deleted {
     pub(super) channel_id: Id,
 }
 
+/// What answers to an interaction are signed with; not for logs.
+#[derive(Deserialize)]
+pub(super) struct Token(pub(super) String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
 /// A slash command or a pressed button.
 #[derive(Debug, Deserialize)]
 pub(super) struct Interaction {
@@ -325,7 +337,7 @@ pub(super) struct Interaction {
     pub(super) application_id: Id,
     #[serde(rename = "type")]
     pub(super) kind: u64,
-    pub(super) token: String,
+    pub(super) token: Token,
     #[serde(default, deserialize_with = "maybe")]
     pub(super) guild_id: Option<Id>,
     #[serde(default, deserialize_with = "maybe")]

@@ -6,11 +6,13 @@ use crate::{
     connectors::{Connector, ConnectorError, Posts, Resend},
     fail::{self, Point},
     orchestrator::{Core, draft, question},
+    providers,
     store::{
         StoreError,
         approvals::{self, Approval, State},
-        messages,
+        inbox, messages,
         outbox::{self, Parcel, Standing},
+        turns,
     },
     types::{ApprovalId, MessageId, Outgoing, Question},
 };
@@ -56,6 +58,7 @@ pub(super) async fn parcel(
             settled => return late(connector, (parcel, what), settled.as_ref(), &posts).await,
         },
         (None, None) => {
+            what.aside = aside(core, parcel).await?;
             what.replaces = draft::settle(core, connector, parcel).await?;
             what.files = files(core, parcel).await?;
         }
@@ -75,6 +78,7 @@ pub(super) fn outgoing(parcel: &Parcel) -> Outgoing {
         text: parcel.text.clone(),
         files: Vec::new(),
         notice: parcel.notice,
+        aside: false,
         question: None,
         replaces: None,
         posted: parcel.posts.clone(),
@@ -150,6 +154,22 @@ async fn standing(core: &Core, of: MessageId) -> Result<Standing> {
 
 async fn asked(core: &Core, id: ApprovalId) -> Result<Option<Approval>> {
     let read = core.parts.store.read(move |c| approvals::get(c, id));
+    read.await.map_err(|e| unread(&e))
+}
+
+/// Whether it is a command's result, or tells why there is no answer.
+async fn aside(core: &Core, parcel: &Parcel) -> Result<bool> {
+    let Some(turn) = parcel.turn else {
+        return Ok(false);
+    };
+    let read = core.parts.store.read(move |c| {
+        let Some(turn) = turns::get(c, turn)? else {
+            return Ok(false);
+        };
+        let asked = inbox::get(c, turn.message)?;
+        let command = asked.is_some_and(|asked| providers::is_command(&asked.text));
+        Ok(command || turn.state == "failed")
+    });
     read.await.map_err(|e| unread(&e))
 }
 

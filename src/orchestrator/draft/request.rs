@@ -82,6 +82,7 @@ impl Wanted {
             draft: Some(first.status),
             files: Vec::new(),
             notice: false,
+            aside: false,
             question: None,
             replaces: None,
             posted: Vec::new(),

@@ -63,6 +63,11 @@ async fn a_button_decides_also_after_a_restart() {
         buttons[0].ends_with(":once") && buttons.last().unwrap().ends_with(":deny"),
         "{buttons:?}"
     );
+    let question = &stage.discord.posts(OWNER_DM)[0];
+    assert!(
+        question["embeds"][0]["description"].is_string() && question["content"] == "",
+        "it does not stand in a box: {question}"
+    );
     stage.daemon.kill();
     stage.daemon.launch().await;
     stage.heard().await;

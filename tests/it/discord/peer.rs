@@ -85,6 +85,20 @@ async fn another_client_takes_the_fake_for_discord() {
         discord.posts(GENERAL).iter().any(|post| said(post) == "ab")
     })
     .await;
+    // Cut off, it comes back to its session and hears what it missed.
+    discord.cut();
+    discord.say(GENERAL, OWNER, "while it was cut");
+    peer.tells("message ada while it was cut").await;
+    peer.tells("resumed").await;
+    assert_eq!(discord.sessions(), (1, 1));
+    // A command, answered as an interaction.
+    let token = discord.command(GENERAL, OWNER, "ping", Some("a word"));
+    peer.tells("ping a word").await;
+    eventually("the command is answered", || async {
+        discord.given(&token).said.as_deref() == Some("pong")
+    })
+    .await;
+    assert!(discord.given(&token).acknowledged.is_some());
     // A client that heeds the headers is never too fast.
     discord.say(GENERAL, OWNER, "fast");
     peer.tells("fast done").await;

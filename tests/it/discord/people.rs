@@ -46,6 +46,33 @@ async fn commands_are_registered_once_and_answered_in_time() {
     assert_eq!(puts.count(), 1);
 }
 
+/// Discord waits three seconds: what is given is acknowledged before anything is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_are_acknowledged_in_time_although_the_work_is_slow() {
+    let stage = Stage::new([say("Anything.")], "").await;
+    stage.discord.say(OWNER_DM, OWNER, "hello");
+    stage.discord.posted(OWNER_DM, 1).await;
+    let path = stage.daemon.path("data/nexflow.db");
+    let database = rusqlite::Connection::open(path).unwrap();
+    // Nothing can be written for longer than Discord waits.
+    database.execute_batch("begin immediate").unwrap();
+    let give = || stage.discord.command(OWNER_DM, OWNER, "help", None);
+    let tokens: Vec<String> = (0..40).map(|_| give()).collect();
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    for token in &tokens {
+        let given = stage.discord.given(token);
+        let took = given.acknowledged.expect("it was not acknowledged");
+        assert!(took < Duration::from_secs(3), "{took:?}");
+        assert_eq!(given.said, None, "nothing can have been done");
+    }
+    database.execute_batch("rollback").unwrap();
+    eventually("all are done", || async {
+        let mut all = tokens.iter();
+        all.all(|token| stage.discord.given(token).said.is_some())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_is_not_answered_until_the_owner_pairs_them() {
     let stage = Stage::new([say("Welcome.")], "").await;

@@ -6,6 +6,7 @@ use super::{Stage, said, say};
 use crate::support::{
     discord::{Discord, GENERAL, ME, OWNER, OWNER_DM, TOKEN},
     eventually,
+    model::Act,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,6 +80,22 @@ async fn a_storm_of_429_delays_answers_and_loses_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_429_is_told_and_waited_out() {
+    let stage = Stage::new([say("Through.")], "drafts: false").await;
+    stage.discord.mood(|mood| mood.storm = (1, 9.0, true));
+    stage.discord.say(OWNER_DM, OWNER, "one");
+    let why = stage.until_state("failing").await;
+    assert!(why.contains("takes no more for"), "{why}");
+    let doctor = stage.daemon.cli(&["doctor"]).await;
+    let shown = crate::support::text(&doctor.stdout);
+    assert!(shown.contains("what waits is sent then"), "{shown}");
+    stage.until_state("ok").await;
+    stage.discord.posted(OWNER_DM, 1).await;
+    let refused = stage.discord.seen();
+    assert_eq!(refused.iter().filter(|s| s.status == 429).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_made_although_it_failed_is_not_made_again() {
     let stage = Stage::new([say("Only once.")], "drafts: false").await;
     stage.discord.mood(|mood| mood.made_and_lost = 1);
@@ -92,6 +109,53 @@ async fn what_was_made_although_it_failed_is_not_made_again() {
     assert_eq!(stage.discord.posts(OWNER_DM).len(), 1);
     let outbox = stage.daemon.cli_ok(&["outbox", "list"]).await;
     assert!(!outbox.contains("Only once"), "it is not settled: {outbox}");
+}
+
+/// Where the history cannot be read, Discord itself drops what it has: by the nonce.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_again_has_the_same_nonce_and_is_not_doubled() {
+    let stage = Stage::new([say("Only once.")], "drafts: false").await;
+    stage.discord.mood(|mood| {
+        mood.made_and_lost = 1;
+        mood.denied = 1 << 16;
+    });
+    let id = stage.discord.say(GENERAL, OWNER, &format!("<@{ME}> hello"));
+    let made = || {
+        let seen = stage.discord.seen().into_iter();
+        let made = seen.filter(|s| s.method == "POST" && s.path.ends_with("/messages"));
+        made.collect::<Vec<_>>()
+    };
+    eventually("it is sent again", || async { made().len() == 2 }).await;
+    let made = made();
+    assert_eq!(made[0].body["enforce_nonce"], true);
+    assert_eq!(made[0].body["nonce"], made[1].body["nonce"]);
+    assert_eq!((made[0].status, made[1].status), (502, 200));
+    eventually("it is settled", || async {
+        let outbox = stage.daemon.owner().get("/api/v1/outbox?all=true").await;
+        outbox.ok().to_string().contains("\"delivered\"")
+    })
+    .await;
+    let posts = stage.discord.posts(GENERAL);
+    assert_eq!(posts.len(), 1);
+    assert_eq!(posts[0]["message_reference"]["message_id"], id);
+}
+
+/// What is told besides answers stands in a box.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_and_what_a_command_gave_are_told_in_boxes() {
+    let wrong = Act::Status(401, "{}".to_owned());
+    let stage = Stage::new([wrong], "").await;
+    stage.discord.say(OWNER_DM, OWNER, "hello");
+    stage.discord.posted(OWNER_DM, 1).await;
+    stage.discord.command(OWNER_DM, OWNER, "help", None);
+    let posts = stage.discord.posted(OWNER_DM, 2).await;
+    for (post, word) in posts.iter().zip(["HTTP 401", "/remind"]) {
+        let described = post["embeds"][0]["description"].as_str();
+        assert!(
+            described.is_some_and(|text| text.contains(word)) && post["content"] == "",
+            "{post}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

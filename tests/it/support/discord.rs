@@ -10,14 +10,14 @@ mod socket;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use axum::{Router, routing::any};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{PATIENCE, string};
+use super::{PATIENCE, string, telegram::proxy::Wire};
 
 pub const TOKEN: &str = "bot-token.of-a-test.0123456789";
 /// The bot, and its application.
@@ -39,7 +39,7 @@ pub const STRANGER: &str = "700000000000000003";
 pub const CREW: &str = "830000000000000001";
 pub const BOT_ROLE: &str = "830000000000000002";
 
-const EPOCH: u128 = 1_420_070_400_000;
+const EPOCH: u64 = 1_420_070_400_000;
 const MESSAGE_CONTENT: u64 = 1 << 15;
 
 /// The server; it ends with this.
@@ -75,6 +75,7 @@ pub struct Seen {
     pub body: Value,
     pub files: Vec<(String, Vec<u8>)>,
     pub status: u16,
+    pub at: Instant,
 }
 
 /// A command or press on its way.
@@ -107,6 +108,10 @@ pub struct Mood {
     pub heartbeat_ms: u64,
     /// Requests in a window, and its length.
     pub window: (u32, Duration),
+    /// Requests of the bot in a second, over all routes.
+    pub together: u32,
+    /// Seconds by which its clock is ahead of this machine's.
+    pub ahead: i64,
 }
 
 struct World {
@@ -116,7 +121,10 @@ struct World {
     nonces: HashMap<String, String>,
     files: HashMap<String, Vec<u8>>,
     windows: HashMap<String, (Instant, u32)>,
-    given: HashMap<String, (Instant, Given)>,
+    /// The second that runs, and the requests in it.
+    second: (Instant, u32),
+    /// By token: the channel, when, and what became of it.
+    given: HashMap<String, (String, Instant, Given)>,
     commands: Value,
     seen: Vec<Seen>,
     identified: u32,
@@ -129,14 +137,26 @@ struct World {
 }
 
 impl Discord {
-    #[expect(clippy::disallowed_methods, reason = "the server ends with the test")]
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let url = format!("http://{address}");
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        Self::on(listener, url)
+    }
+
+    /// Reached through a wire that can be cut.
+    pub async fn wired() -> (Self, Wire) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let wire = Wire::to(listener.local_addr().unwrap()).await;
+        (Self::on(listener, wire.url()), wire)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the server ends with the test")]
+    fn on(listener: tokio::net::TcpListener, url: String) -> Self {
         let world = Arc::new(Mutex::new(World::new(&url)));
         let router = Router::new()
             .route("/gateway/", any(socket::open))
+            // Clients add a slash to an address without path, and this one has a path.
+            .route("/resume", any(socket::open))
             .route("/resume/", any(socket::open))
             .fallback(rest::answer)
             .with_state(Arc::clone(&world));
@@ -146,8 +166,13 @@ impl Discord {
 
     /// `channels.discord` that points at it; more keys in the flow style.
     pub fn config(&self, more: &str) -> String {
+        let users = if more.contains("allowed_users") {
+            String::new()
+        } else {
+            format!("allowed_users: ['{FRIEND}'], ")
+        };
         format!(
-            "channels:\n  discord: {{ bot_token: {TOKEN}, api_url: '{}', operators: ['{OWNER}'], allowed_users: ['{FRIEND}'], {more} }}\n",
+            "channels:\n  discord: {{ bot_token: {TOKEN}, api_url: '{}', operators: ['{OWNER}'], {users}{more} }}\n",
             self.url
         )
     }
@@ -258,16 +283,15 @@ impl Discord {
             }
             None => event["user"] = person(user),
         }
-        world
-            .given
-            .insert(token.clone(), (Instant::now(), Given::default()));
+        let given = (channel.to_owned(), Instant::now(), Given::default());
+        world.given.insert(token.clone(), given);
         world.tell("INTERACTION_CREATE", &event);
         token
     }
 
     /// What became of a command or press.
     pub fn given(&self, token: &str) -> Given {
-        self.world().given[token].1.clone()
+        self.world().given[token].2.clone()
     }
 
     /// What the bot posted in a channel, as it stands now.
@@ -360,6 +384,11 @@ impl Discord {
         self.world().sessions.clear();
     }
 
+    /// The posts that were made are not known by their nonce any more: Discord keeps it for minutes.
+    pub fn forget_nonces(&self) {
+        self.world().nonces.clear();
+    }
+
     pub fn set_roles(&self, user: &str, roles: &[&str]) {
         let roles = roles.iter().map(|role| (*role).to_owned()).collect();
         self.world().roles.insert(user.to_owned(), roles);
@@ -385,6 +414,8 @@ impl World {
             denied: 0,
             heartbeat_ms: 700,
             window: (5, Duration::from_millis(400)),
+            together: 50,
+            ahead: 0,
         };
         Self {
             mood,
@@ -393,6 +424,7 @@ impl World {
             nonces: HashMap::new(),
             files: HashMap::new(),
             windows: HashMap::new(),
+            second: (Instant::now(), 0),
             given: HashMap::new(),
             commands: json!([]),
             seen: Vec::new(),
@@ -406,14 +438,17 @@ impl World {
     }
 
     /// A new id: the time, and a count.
-    #[expect(clippy::disallowed_methods, reason = "ids of Discord are times")]
     fn id(&mut self) -> String {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap();
-        let id = u64::try_from(now.as_millis() - EPOCH).unwrap() << 22;
+        let now = u64::try_from(self.now().timestamp_millis()).unwrap();
+        let id = (now - EPOCH) << 22;
         self.last = id.max(self.last + 1);
         self.last.to_string()
+    }
+
+    /// By its own clock.
+    #[expect(clippy::disallowed_methods, reason = "a server has a clock of its own")]
+    fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        chrono::Utc::now() + chrono::Duration::seconds(self.mood.ahead)
     }
 
     fn message(&mut self, channel: &str, user: &str, text: &str) -> Value {

@@ -9,6 +9,7 @@ use twilight_gateway::{CloseFrame, Message, Shard, ShardState};
 
 use super::{Ended, Reader};
 use crate::connectors::discord::{
+    health::causes,
     interact::Task,
     lanes::{Job, LANES},
     wire::{self, Event, Guild, Id, Interaction},
@@ -20,6 +21,8 @@ const READY: Duration = Duration::from_mins(1);
 const SILENT: Duration = Duration::from_secs(5);
 /// Channels that are looked at when the gateway has been silent for long.
 const LOOKED_AT: usize = 5;
+/// While this machine's clock is wrong, it is looked this often whether it is right again.
+const CLOCK: Duration = Duration::from_secs(15);
 
 impl Reader<'_> {
     /// Reads a connection to its end.
@@ -44,9 +47,9 @@ impl Reader<'_> {
                     Some(Ok(Message::Close(frame))) => break closed(frame.as_ref()),
                     // What cannot be read is no reason to stop reading; a connection that failed is.
                     Some(Err(error)) if is_down(&shard) => {
-                        break Ended::Again(reason(&error));
+                        break Ended::Again(format!("the connection to the gateway failed: {}", causes(&error)));
                     }
-                    Some(Err(error)) => tracing::warn!(error = reason(&error), "the gateway sent what is not understood"),
+                    Some(Err(error)) => tracing::warn!(error = causes(&error), "the gateway sent what is not understood"),
                     None => break Ended::Again("the connection to the gateway ended".to_owned()),
                 }
             }
@@ -85,6 +88,11 @@ impl Reader<'_> {
                 return Some(Ended::Anew(deaf.to_owned()));
             }
             _ => {}
+        }
+        if watch.clock.elapsed() > CLOCK && discord.rest.skew().sentence().is_some() {
+            watch.clock = Instant::now();
+            // Where all tasks are taken, others hear of the time.
+            drop(self.tasks.try_send(Task::Clock));
         }
         if watch.ready && watch.event.elapsed() > discord.watchdog {
             watch.event = Instant::now();
@@ -195,6 +203,8 @@ struct Watch {
     event: Instant,
     /// A message that Discord has and the gateway did not bring, and since when that is known.
     missing: Option<(Id, Instant)>,
+    /// When Discord was last asked for the time.
+    clock: Instant,
 }
 
 impl Watch {
@@ -205,6 +215,7 @@ impl Watch {
             ready: false,
             event: now,
             missing: None,
+            clock: now,
         }
     }
 }
@@ -247,12 +258,4 @@ async fn close(mut shard: Shard) {
         }
     });
     drop(timeout(Duration::from_secs(1), &mut bye).await);
-}
-
-/// An error with what caused it.
-fn reason(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Messages that are fetched at once, and how often at most for one channel.
-const PAGE: (usize, usize) = (100, 50);
+const PAGE: (usize, usize) = (100, 1000);
 
 impl Ear<'_> {
     /// Fetches what a channel said since it was last heard, and takes it. `last` is its newest message
@@ -50,7 +50,10 @@ impl Ear<'_> {
                 return;
             }
         }
-        tracing::warn!(channel, "more was missed in a channel than is fetched");
+        tracing::error!(
+            channel,
+            "more was missed in a channel than is fetched: the newest of it is not answered"
+        );
     }
 
     /// A page of messages after one, the oldest first; none where the channel cannot be read.

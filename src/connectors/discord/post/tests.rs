@@ -1,4 +1,8 @@
-use super::*;
+use super::{
+    find::{made_at, shows},
+    *,
+};
+use crate::connectors::discord::wire::Message;
 use crate::types::{ApprovalId, MessageId, SessionId};
 
 fn outgoing(text: &str) -> Outgoing {
@@ -11,6 +15,7 @@ fn outgoing(text: &str) -> Outgoing {
         text: text.to_owned(),
         files: Vec::new(),
         notice: false,
+        aside: false,
         question: None,
         replaces: None,
         posted: Vec::new(),
@@ -82,6 +87,34 @@ fn a_question_has_its_buttons_on_its_last_part_and_loses_them_when_it_is_settled
 }
 
 #[test]
+fn what_is_no_answer_of_a_model_stands_in_a_box() {
+    let boxed = |what: Outgoing| {
+        let body = body(&parts(&what)[0]);
+        (
+            body["content"] == "",
+            body["embeds"][0]["description"] == "Words.",
+        )
+    };
+    let aside = outgoing("Words.");
+    let notice = outgoing("Words.");
+    assert_eq!(
+        boxed(Outgoing {
+            aside: true,
+            ..aside
+        }),
+        (true, true)
+    );
+    assert_eq!(
+        boxed(Outgoing {
+            notice: true,
+            ..notice
+        }),
+        (true, true)
+    );
+    assert_eq!(boxed(outgoing("Words.")), (false, false));
+}
+
+#[test]
 fn nobody_is_pinged_by_what_a_model_writes() {
     let part = Part {
         text: "@everyone <@7>".to_owned(),
@@ -100,20 +133,21 @@ fn a_part_is_recognised_by_its_words_and_its_question() {
         serde_json::from_value(message).unwrap()
     };
     let asked = what.in_reply_to.as_deref();
-    assert!(shows(&message("Yes.", asked), part, (&what, 0)));
+    assert!(shows(&message("Yes.", asked), part, (&what, 0), None));
     assert!(
-        shows(&message("Yes. ", None), part, (&what, 0)),
+        shows(&message("Yes. ", None), part, (&what, 0), None),
         "the question may be gone"
     );
     assert!(
         !shows(
             &message("Yes.", Some("1300000000000000002")),
             part,
-            (&what, 0)
+            (&what, 0),
+            None
         ),
         "to another question"
     );
-    assert!(!shows(&message("No.", asked), part, (&what, 0)));
+    assert!(!shows(&message("No.", asked), part, (&what, 0), None));
 }
 
 #[test]
@@ -121,35 +155,50 @@ fn a_draft_is_known_by_its_flag_whatever_it_says() {
     let what = outgoing("The whole answer.");
     let part = &parts(&what)[0];
     let asked = what.in_reply_to.as_deref();
-    let id = (made_at(&what.idempotency_key).unwrap() + 1).to_string();
+    let made = made_at(&what.idempotency_key, 0);
+    let id = (made.unwrap() + 1).to_string();
     let message = |id: &str, asked: Option<&str>, flags: u64| -> Message {
         let message = json!({ "id": id, "channel_id": "5", "content": "The who", "flags": flags, "message_reference": { "message_id": asked } });
         serde_json::from_value(message).unwrap()
     };
-    assert!(shows(&message(&id, asked, NO_PREVIEWS), part, (&what, 0)));
-    assert!(!shows(&message(&id, asked, 0), part, (&what, 0)));
+    assert!(shows(
+        &message(&id, asked, NO_PREVIEWS),
+        part,
+        (&what, 0),
+        made
+    ));
+    assert!(!shows(&message(&id, asked, 0), part, (&what, 0), made));
     assert!(!shows(
         &message(&id, Some("5"), NO_PREVIEWS),
         part,
-        (&what, 0)
+        (&what, 0),
+        made
     ));
     assert!(
         !shows(
             &message("1300000000000000009", asked, NO_PREVIEWS),
             part,
-            (&what, 0)
+            (&what, 0),
+            made
         ),
         "of an earlier turn"
     );
 }
 
+/// A key tells when it was made by this machine's clock, ids tell it by Discord's.
 #[test]
 fn the_time_of_a_key_bounds_where_is_looked() {
-    let id = made_at(&MessageId::new().to_string()).unwrap();
-    let millis = (id >> 22) + EPOCH;
-    let now = crate::types::Clock::default().now().0 / 1000;
-    let behind = now - i64::try_from(millis).unwrap();
-    let allowed = i64::try_from(CLOCKS).unwrap();
-    assert!((allowed..allowed + 60_000).contains(&behind), "{behind}");
-    assert_eq!(made_at("not a key"), None);
+    const EPOCH: i64 = 1_420_070_400_000;
+    let (key, now) = (
+        MessageId::new().to_string(),
+        crate::types::Clock::default().now().0 / 1000,
+    );
+    for ahead in [0, 3600, -3600] {
+        let id = made_at(&key, ahead).unwrap();
+        let millis = i64::try_from(id >> 22).unwrap() + EPOCH;
+        let behind = now - ahead * 1000 - millis;
+        assert!((119_000..180_000).contains(&behind), "{ahead}: {behind}");
+    }
+    assert_eq!(made_at("not a key", 0), None);
+    assert_eq!(made_at(&key, i64::MAX), None);
 }

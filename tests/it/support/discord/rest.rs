@@ -56,6 +56,7 @@ pub(super) async fn answer(
     world.seen.push(Seen {
         method: method.to_string(),
         path: path.to_owned(),
+        at: Instant::now(),
         body: payload.unwrap_or_default(),
         files,
         status: said.0,
@@ -66,7 +67,10 @@ pub(super) async fn answer(
     } else {
         said.1.to_string()
     };
-    let mut answer = (status, [("content-type", "application/json")], text).into_response();
+    // As RFC 9110 wants it, by its own clock.
+    let date = world.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let told = [("content-type", "application/json"), ("date", &date)];
+    let mut answer = (status, told, text).into_response();
     for (name, value) in limits {
         answer
             .headers_mut()
@@ -148,6 +152,18 @@ impl World {
                 ],
             );
         }
+        if let Some(wait) = self.together(own) {
+            self.too_fast += 1;
+            let body = json!({ "message": "You are being rate limited.", "retry_after": wait.as_secs_f64(), "global": true });
+            return (
+                (429, body),
+                vec![
+                    ("x-ratelimit-scope", "global".to_owned()),
+                    ("x-ratelimit-global", "true".to_owned()),
+                    ("retry-after", wait.as_secs_f64().ceil().to_string()),
+                ],
+            );
+        }
         let (most, length) = self.mood.window;
         let major = request
             .parts
@@ -185,6 +201,17 @@ impl World {
         (self.routed(request), limits)
     }
 
+    /// How long to wait where a bot asks too much over all routes; interactions do not count.
+    fn together(&mut self, own: bool) -> Option<Duration> {
+        let now = Instant::now();
+        if now.duration_since(self.second.0) >= Duration::from_secs(1) {
+            self.second = (now, 0);
+        }
+        self.second.1 += u32::from(!own);
+        let over = !own && self.second.1 > self.mood.together;
+        over.then(|| Duration::from_secs(1).saturating_sub(now.duration_since(self.second.0)))
+    }
+
     fn routed(&mut self, request: &mut Request<'_>) -> Said {
         let header = |name: &str| {
             request
@@ -193,9 +220,6 @@ impl World {
                 .and_then(|v| v.to_str().ok())
                 .unwrap_or_default()
         };
-        if !header("user-agent").starts_with("DiscordBot (") {
-            return error(403, 40333, "internal network error");
-        }
         let Some(payload) = request.payload.clone() else {
             return error(
                 400,
@@ -204,6 +228,10 @@ impl World {
             );
         };
         let own = matches!(request.parts, ["interactions" | "webhooks" | "gateway", ..]);
+        // What needs no bot comes from programs of all names.
+        if !own && !header("user-agent").starts_with("DiscordBot (") {
+            return error(403, 40333, "internal network error");
+        }
         if !own && header("authorization") != format!("Bot {}", self.mood.token) {
             return error(401, 0, "401: Unauthorized");
         }
@@ -246,7 +274,17 @@ impl World {
             ("POST", ["channels", channel, "messages"]) => self.post(channel, &payload, request),
             ("PATCH", ["channels", channel, "messages", id]) => self.patch(channel, id, &payload),
             ("POST", ["channels", _, "typing"]) => (204, Value::Null),
-            ("POST", ["interactions", _, token, "callback"]) => self.acknowledge(token, &payload),
+            ("POST", ["interactions", id, token, "callback"]) => {
+                let said = self.acknowledge(token, &payload);
+                let asks = ["with_response=1", "with_response=true"];
+                if said.0 == 204 && request.query.split('&').any(|q| asks.contains(&q)) {
+                    return (
+                        200,
+                        json!({ "interaction": { "id": id, "type": 2, "response_message_loading": true } }),
+                    );
+                }
+                said
+            }
             ("PATCH", ["webhooks", APPLICATION, token, "messages", "@original"]) => {
                 self.tell_giver(token, &payload)
             }
@@ -466,7 +504,7 @@ impl World {
     }
 
     fn acknowledge(&mut self, token: &str, payload: &Value) -> Said {
-        let Some((began, given)) = self.given.get_mut(token) else {
+        let Some((_, began, given)) = self.given.get_mut(token) else {
             return error(404, 10062, "Unknown interaction");
         };
         if began.elapsed() > Duration::from_secs(3) {
@@ -481,12 +519,14 @@ impl World {
     }
 
     fn tell_giver(&mut self, token: &str, payload: &Value) -> Said {
-        match self.given.get_mut(token) {
-            Some((_, given)) if given.acknowledged.is_some() => {
-                given.said = payload["content"].as_str().map(str::to_owned);
-                (200, json!({ "id": "1" }))
-            }
-            _ => error(404, 10015, "Unknown Webhook"),
+        let Some((channel, _, given)) = self.given.get_mut(token) else {
+            return error(404, 10015, "Unknown Webhook");
+        };
+        if given.acknowledged.is_none() {
+            return error(404, 10015, "Unknown Webhook");
         }
+        given.said = payload["content"].as_str().map(str::to_owned);
+        let (channel, text) = (channel.clone(), given.said.clone().unwrap_or_default());
+        (200, self.message(&channel, ME, &text))
     }
 }

@@ -10,6 +10,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
+use flate2::{Compress, Compression, FlushCompress};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -20,10 +21,20 @@ pub(super) async fn open(
     Query(query): Query<Vec<(String, String)>>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let has = |key: &str, value: &str| query.iter().any(|(k, v)| k == key && v == value);
-    if !has("v", "10") || !has("encoding", "json") {
+    let of = |key: &str| {
+        query
+            .iter()
+            .find(|(k, _)| k == key)
+            .map(|(_, v)| v.as_str())
+    };
+    if of("v") != Some("10") || of("encoding") != Some("json") {
         return StatusCode::BAD_REQUEST.into_response();
     }
+    let packed = match of("compress") {
+        None => None,
+        Some("zlib-stream") => Some(Compress::new(Compression::fast(), true)),
+        Some(_) => return StatusCode::BAD_REQUEST.into_response(),
+    };
     if !world.lock().unwrap().mood.up {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
@@ -31,6 +42,7 @@ pub(super) async fn open(
         let mut connection = Connection {
             world,
             socket,
+            packed,
             session: None,
         };
         connection.run().await;
@@ -40,6 +52,8 @@ pub(super) async fn open(
 struct Connection {
     world: Shared,
     socket: WebSocket,
+    /// One stream over all frames of the connection, where the client asked for it.
+    packed: Option<Compress>,
     session: Option<String>,
 }
 
@@ -55,7 +69,8 @@ impl Connection {
             tokio::select! {
                 order = ordered.recv() => match order {
                     Some(Order::Send(text)) => {
-                        if self.socket.send(Message::text(text)).await.is_err() {
+                        let frame = self.packed(text);
+                        if self.socket.send(frame).await.is_err() {
                             return;
                         }
                     }
@@ -84,7 +99,29 @@ impl Connection {
     }
 
     async fn send(&mut self, frame: Value) {
-        drop(self.socket.send(Message::text(frame.to_string())).await);
+        let frame = self.packed(frame.to_string());
+        drop(self.socket.send(frame).await);
+    }
+
+    /// A frame as it goes out. In a stream each ends with a flush, by which a client knows it is whole.
+    fn packed(&mut self, text: String) -> Message {
+        let Some(packed) = &mut self.packed else {
+            return Message::text(text);
+        };
+        let mut out = Vec::with_capacity(text.len() + 64);
+        let (mut left, begun) = (text.as_bytes(), packed.total_in());
+        loop {
+            packed
+                .compress_vec(left, &mut out, FlushCompress::Sync)
+                .unwrap();
+            let read = usize::try_from(packed.total_in() - begun).unwrap();
+            left = &text.as_bytes()[read..];
+            // With room to spare, everything is flushed.
+            if left.is_empty() && out.len() < out.capacity() {
+                return Message::binary(out);
+            }
+            out.reserve(text.len() + 64);
+        }
     }
 
     async fn close(&mut self, code: u16) {
