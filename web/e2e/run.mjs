@@ -30,6 +30,18 @@ const cases = {
     await page.getByTestId('token').waitFor();
   },
 
+  async 'says what does not work, and why'({ open, page }) {
+    await open('/', { ill: true });
+    for (const [banner, why] of [['connectors-banner', '401: Unauthorized'], ['providers-banner', 'answered 503 (asked again in 12 s)']]) {
+      const shown = page.getByTestId(banner);
+      assert.equal(await shown.getByText(why).isVisible(), false);
+      await shown.getByText('Why').click();
+      await shown.getByText(why).waitFor();
+      await shown.getByRole('button', { name: 'Hide this note' }).click();
+      await shown.waitFor({ state: 'detached' });
+    }
+  },
+
   async 'answers in a new chat, and gives it an address'({ open, page, send, answered }) {
     await open('/');
     await page.getByTestId('offline-banner').waitFor();
@@ -153,7 +165,9 @@ const cases = {
     await answered();
     await page.locator('[data-role=user] img[alt="dot.png"]').waitFor();
     await page.reload();
-    await page.locator('[data-role=user]').getByText('dot.png').waitFor();
+    const kept = page.locator('[data-role=user] img[alt="dot.png"]');
+    await kept.waitFor();
+    await page.waitForFunction((img) => img.naturalWidth === 1, await kept.elementHandle());
   },
 
   async 'sticks to the end unless one scrolled up'({ open, page, send, answered }) {

@@ -15,7 +15,7 @@ const CSP =
 const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
 
 export async function startMock(options = {}) {
-  const settings = { port: 8080, static: null, login: false, offline: true, sandbox: 'full', seed: true, ...options };
+  const settings = { port: 8080, static: null, login: false, offline: true, sandbox: 'full', ill: false, seed: true, ...options };
   const store = new Store(settings);
   let signedIn = !settings.login;
   let down = false;
@@ -49,6 +49,9 @@ export async function startMock(options = {}) {
       return send(response, 204);
     }
     if (!signedIn) return fail(response, 401, 'UNAUTHENTICATED', 'Sign in first.');
+    const [, id, n] = /^\/messages\/([^/]+)\/attachments\/(\d+)$/.exec(path) ?? [];
+    const file = store.files.get(id)?.[n];
+    if (file) return response.writeHead(200, { 'content-type': file.media_type }).end(Buffer.from(file.data, 'base64'));
     const answer = store.api(request.method, path, url.searchParams, body);
     if (!answer) return fail(response, 404, 'NOT_FOUND', 'There is no such thing.');
     send(response, answer.status ?? 200, answer.body);

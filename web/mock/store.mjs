@@ -11,6 +11,8 @@ export class Store {
     this.skills = structuredClone(skills);
     this.generation = 0;
     this.approvals = [];
+    /** What came with messages, by their ids. */
+    this.files = new Map();
     const seen = new Date(Date.now() - 3_600_000).toISOString();
     const soon = new Date(Date.now() + 1_800_000).toISOString();
     this.users = [
@@ -58,6 +60,7 @@ export class Store {
     }
     const attachments = (frame.attachments ?? []).map((a) => ({ name: a.name, media_type: a.media_type, size: Math.round(a.data.length * 0.75) }));
     const message = { id: randomUUID(), role: 'user', text: frame.text, at: new Date().toISOString(), turn_id: null, status: 'pending', channel: 'web', attachments, tool_calls: [] };
+    this.files.set(message.id, frame.attachments ?? []);
     session.messages.push(message);
     session.meta.title ||= frame.text.slice(0, 60);
     const accepted = this.emit(session, { type: 'message.accepted', message_id: message.id, client_id: frame.client_id, text: frame.text, channel: 'web', attachments, at: message.at });
@@ -172,17 +175,22 @@ export class Store {
   }
 
   status() {
-    const { offline, sandbox } = this.settings;
+    const { offline, sandbox, ill } = this.settings;
     return {
       version: '0.1.0',
       uptime_s: Math.round((Date.now() - this.started) / 1000),
       provider: offline ? { name: 'offline', model: 'builtin', offline: true } : { name: 'openai', model: 'gpt-5-mini', offline: false },
-      providers: [],
+      providers: ill
+        ? [{ name: 'openai', circuits: [{ state: 'open', model: 'gpt-5-mini', retry_in_s: 12, last_error: 'openai answered 503' }] }]
+        : [],
       sandbox:
         sandbox === 'full'
           ? { mode: 'full', summary: 'Namespaces, Landlock and seccomp hold.', weaker: [], fix: [] }
           : { mode: sandbox, summary: 'Skills run with one lock instead of two.', weaker: ['Paths outside the workspace can be seen, not read'], fix: ['Allow user namespaces: sysctl kernel.unprivileged_userns_clone=1'] },
-      connectors: [{ name: 'web', state: 'ok', detail: '' }],
+      connectors: [
+        { name: 'web', state: 'ok', detail: '' },
+        ...(ill ? [{ name: 'telegram', state: 'needs_owner', detail: 'Telegram answered 401: Unauthorized.' }] : []),
+      ],
       skills: { total: this.skills.length, available: this.skills.filter((s) => s.state === 'trusted').length, stopped: this.stopped ?? null },
       warnings: [],
       user: { id: 'u1', name: 'owner', role: 'owner' },

@@ -45,6 +45,8 @@ export interface Status {
   version: string;
   uptime_s: number;
   provider: { name: string; model: string; offline: boolean };
+  /** A circuit that is not closed says that the provider is left alone for a while. */
+  providers?: { name: string; circuits?: { state: string; model: string; retry_in_s: number | null; last_error: string }[] }[];
   connectors?: { name: string; state: string; detail: string; heard_at?: string; event_at?: string; clock?: string }[];
   sandbox: { mode: string; summary: string; weaker?: string[]; fix?: string[] };
   skills: { total: number; available: number; stopped?: Stopped | null };
