@@ -26,7 +26,7 @@ use crate::{
 /// What a silent message says: nothing else of ours does, so that one is known that was left behind.
 const WHISPER: &str = "⋯";
 /// Ids that are tried at either end.
-const PROBES: i64 = 40;
+const PROBES: i64 = 100;
 
 impl Telegram {
     pub(super) async fn find_post(
@@ -160,14 +160,12 @@ mod tests {
         assert_eq!(all(5, 9), [8, 7, 6]);
         assert_eq!(all(5, 6), [0; 0]);
         // An answer to nothing, such as a reminder.
-        assert_eq!(all(0, 1000).len(), 40);
+        assert_eq!(all(0, 1000).len(), 100);
         let many = all(100, 1000);
-        assert_eq!(
-            (many[0], many[39], many[40], many[79]),
-            (999, 960, 101, 140)
-        );
-        let mut some = all(100, 160);
+        let ends = [many[0], many[99], many[100], many[199]];
+        assert_eq!(ends, [999, 900, 101, 200]);
+        let mut some = all(100, 260);
         some.sort_unstable();
-        assert_eq!(some, (101..160).collect::<Vec<_>>());
+        assert_eq!(some, (101..260).collect::<Vec<_>>());
     }
 }

@@ -337,6 +337,9 @@ async fn killed_during_a_burst_each_message_has_one_answer() {
         world.fake.world().too_fast,
         began.elapsed()
     );
+    let shown: Vec<Value> = CHATS.flat_map(|chat| world.fake.posts(chat)).collect();
+    let shown = serde_json::to_string_pretty(&shown).unwrap();
+    std::fs::write("target/telegram-kills.json", shown).unwrap();
     std::fs::write("target/telegram-kills.log", world.daemon.log()).unwrap();
     assert!(
         counts.lost.is_empty() && counts.twice.is_empty(),
