@@ -38,6 +38,8 @@ struct Limits {
 struct Window {
     remaining: u32,
     ends: Instant,
+    /// Discord refused a request in it: it is not only used up.
+    refused: bool,
 }
 
 /// What an answer says about the pace.
@@ -118,14 +120,14 @@ impl Pace {
         Ok(())
     }
 
-    /// How long Discord lets nothing be asked, or nothing of one route; none where nothing is held up.
+    /// How long Discord refuses what is asked, on all routes or on one; none where it refused nothing.
     pub(super) fn held(&self) -> Option<Duration> {
         let now = Instant::now();
         let limits = self.limits();
         let refused = limits.refused.filter(|(_, count)| *count >= REFUSED.0);
         let refused = refused.map(|(since, _)| since + REFUSED.1);
         let routes = limits.routes.values();
-        let routes = routes.filter(|w| w.remaining == 0).map(|w| w.ends);
+        let routes = routes.filter(|w| w.refused).map(|w| w.ends);
         let until = routes.chain(limits.all).chain(refused).max();
         until.map(|until| until.saturating_duration_since(now))
     }
@@ -148,6 +150,7 @@ impl Pace {
                     Window {
                         remaining: 0,
                         ends: until,
+                        refused: true,
                     },
                 );
             }
@@ -157,6 +160,7 @@ impl Pace {
                 Window {
                     remaining,
                     ends: now + after,
+                    refused: false,
                 },
             );
         }
@@ -180,6 +184,7 @@ impl Limits {
         *window = Window {
             remaining,
             ends: window.ends.max(heard.ends),
+            refused: heard.refused || same && window.refused,
         };
     }
 }
@@ -220,6 +225,13 @@ mod tests {
         pace.heard(ROUTE, &left(2, 5));
         assert_eq!((pace.take(ROUTE), pace.take(ROUTE)), (Ok(()), Ok(())));
         assert_eq!(pace.take(ROUTE), Err(Duration::from_secs(5)));
+        assert_eq!(pace.held(), None, "nothing was refused");
+        let refused = Said {
+            retry_after: Some(Duration::from_secs(9)),
+            ..Said::default()
+        };
+        pace.heard("PUT /x", &refused);
+        assert_eq!(pace.held(), Some(Duration::from_secs(9)));
         // An answer that was overtaken does not give places back.
         pace.heard(ROUTE, &left(1, 5));
         assert!(pace.take(ROUTE).is_err());
