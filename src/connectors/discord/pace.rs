@@ -15,6 +15,8 @@ const REFUSED: (u32, Duration) = (500, Duration::from_mins(10));
 /// Discord takes 50 requests of a bot in a second, over all routes. Some may be held up on their way and
 /// arrive in one second with those after them.
 const TOGETHER: (usize, Duration) = (40, Duration::from_secs(1));
+/// So many of them may be for what is only shown for a while: answers do not stand behind it.
+const SHOWN: usize = 25;
 /// Routes that are remembered; above that those whose window is over are forgotten.
 const ROUTES: usize = 512;
 
@@ -38,6 +40,8 @@ struct Limits {
 struct Window {
     remaining: u32,
     ends: Instant,
+    /// Discord refused a request in it: it is not only used up.
+    refused: bool,
 }
 
 /// What an answer says about the pace.
@@ -77,6 +81,15 @@ impl Pace {
 
     /// Takes a place in a route's window, or tells how long there is none.
     pub(super) fn take(&self, route: &str) -> Result<(), Duration> {
+        self.place(route, TOGETHER.0)
+    }
+
+    /// The same for what is only shown for a while.
+    pub(super) fn take_to_show(&self, route: &str) -> Result<(), Duration> {
+        self.place(route, SHOWN)
+    }
+
+    fn place(&self, route: &str, most: usize) -> Result<(), Duration> {
         let now = Instant::now();
         let mut limits = self.limits();
         if let Some(until) = limits.all
@@ -92,12 +105,8 @@ impl Pace {
                 return Err(ends - now);
             }
         }
-        if let Some(first) = limits
-            .asked
-            .front()
-            .filter(|_| limits.asked.len() >= TOGETHER.0)
-        {
-            let free = *first + TOGETHER.1;
+        if let Some(last) = limits.asked.iter().rev().nth(most.saturating_sub(1)) {
+            let free = *last + TOGETHER.1;
             if free > now {
                 return Err(free - now);
             }
@@ -118,14 +127,14 @@ impl Pace {
         Ok(())
     }
 
-    /// How long Discord lets nothing be asked, or nothing of one route; none where nothing is held up.
+    /// How long Discord refuses what is asked, on all routes or on one; none where it refused nothing.
     pub(super) fn held(&self) -> Option<Duration> {
         let now = Instant::now();
         let limits = self.limits();
         let refused = limits.refused.filter(|(_, count)| *count >= REFUSED.0);
         let refused = refused.map(|(since, _)| since + REFUSED.1);
         let routes = limits.routes.values();
-        let routes = routes.filter(|w| w.remaining == 0).map(|w| w.ends);
+        let routes = routes.filter(|w| w.refused).map(|w| w.ends);
         let until = routes.chain(limits.all).chain(refused).max();
         until.map(|until| until.saturating_duration_since(now))
     }
@@ -148,6 +157,7 @@ impl Pace {
                     Window {
                         remaining: 0,
                         ends: until,
+                        refused: true,
                     },
                 );
             }
@@ -157,6 +167,7 @@ impl Pace {
                 Window {
                     remaining,
                     ends: now + after,
+                    refused: false,
                 },
             );
         }
@@ -180,6 +191,7 @@ impl Limits {
         *window = Window {
             remaining,
             ends: window.ends.max(heard.ends),
+            refused: heard.refused || same && window.refused,
         };
     }
 }
@@ -220,6 +232,13 @@ mod tests {
         pace.heard(ROUTE, &left(2, 5));
         assert_eq!((pace.take(ROUTE), pace.take(ROUTE)), (Ok(()), Ok(())));
         assert_eq!(pace.take(ROUTE), Err(Duration::from_secs(5)));
+        assert_eq!(pace.held(), None, "nothing was refused");
+        let refused = Said {
+            retry_after: Some(Duration::from_secs(9)),
+            ..Said::default()
+        };
+        pace.heard("PUT /x", &refused);
+        assert_eq!(pace.held(), Some(Duration::from_secs(9)));
         // An answer that was overtaken does not give places back.
         pace.heard(ROUTE, &left(1, 5));
         assert!(pace.take(ROUTE).is_err());
@@ -259,6 +278,21 @@ mod tests {
         for pair in taken.windows(TOGETHER.0 + 1) {
             assert!(pair[TOGETHER.0] - pair[0] >= TOGETHER.1);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn drafts_and_typing_leave_room_for_answers() {
+        let pace = Pace::default();
+        for _ in 0..SHOWN {
+            assert_eq!(pace.take_to_show("POST /typing"), Ok(()));
+        }
+        assert_eq!(pace.take_to_show("POST /typing"), Err(TOGETHER.1));
+        for _ in SHOWN..TOGETHER.0 {
+            assert_eq!(pace.take(ROUTE), Ok(()));
+        }
+        assert_eq!(pace.take(ROUTE), Err(TOGETHER.1));
+        tokio::time::advance(TOGETHER.1).await;
+        assert_eq!(pace.take_to_show("POST /typing"), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]

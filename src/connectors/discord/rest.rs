@@ -91,6 +91,8 @@ pub(super) struct Ask<'a> {
     /// Whether the token goes with it; answers to interactions carry their own, and have limits of their
     /// own too.
     signed: bool,
+    /// Whether it only shows something for a while.
+    shows: bool,
 }
 
 impl<'a> Ask<'a> {
@@ -105,7 +107,13 @@ impl<'a> Ask<'a> {
             files: &[],
             route,
             signed: true,
+            shows: false,
         }
+    }
+
+    /// For what is only shown for a while if `shows`: it leaves room for what matters.
+    pub(super) fn to_show(self, shows: bool) -> Self {
+        Self { shows, ..self }
     }
 
     pub(super) fn get(path: impl Into<String>) -> Self {
@@ -209,10 +217,10 @@ impl Rest {
         }
         let (mut tries, mut waited) = (0, Duration::ZERO);
         loop {
-            let place = if ask.signed {
-                self.pace.take(&ask.route)
-            } else {
-                Ok(())
+            let place = match (ask.signed, ask.shows) {
+                (false, _) => Ok(()),
+                (true, true) => self.pace.take_to_show(&ask.route),
+                (true, false) => self.pace.take(&ask.route),
             };
             let wait = match place {
                 Ok(()) => {
