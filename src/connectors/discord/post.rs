@@ -103,7 +103,7 @@ async fn edit(rest: &Rest, to: &Address, post: &str, part: &Part<'_>) -> Result<
         format!("/channels/{}/messages/{post}", to.chat),
     );
     let ask = ask.json(body(part)).files(&part.files);
-    rest.tell(ask.to_show(part.draft)).await?;
+    rest.tell(ask.only_shown(part.draft)).await?;
     Ok(post.to_owned())
 }
 
@@ -298,7 +298,7 @@ pub(super) async fn draft(
         draft.in_reply_to.as_deref(),
     );
     let ask = Ask::new(Method::POST, format!("/channels/{}/messages", to.chat));
-    match rest.ask::<Posted>(ask.json(body).to_show(true)).await {
+    match rest.ask::<Posted>(ask.json(body).only_shown(true)).await {
         Ok(posted) => Ok(posted.id),
         Err(failure) => Err(explained(rest, to, &part, failure).await),
     }
@@ -307,7 +307,7 @@ pub(super) async fn draft(
 /// Shows for ten seconds that something is being written.
 pub(super) async fn typing(rest: &Rest, to: &Address) -> Result<(), ConnectorError> {
     let ask = Ask::new(Method::POST, format!("/channels/{}/typing", to.chat));
-    Ok(rest.tell(ask.to_show(true)).await?)
+    Ok(rest.tell(ask.only_shown(true)).await?)
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ impl<'a> Ask<'a> {
     }
 
     /// For what is only shown for a while if `shows`: it leaves room for what matters.
-    pub(super) fn to_show(self, shows: bool) -> Self {
+    pub(super) fn only_shown(self, shows: bool) -> Self {
         Self { shows, ..self }
     }
 
