@@ -55,12 +55,6 @@ pub trait Inbox: Send + Sync {
     /// How far updates were taken in; `of` as in [`Cursor`].
     async fn position(&self, from: &Address, of: &str) -> Result<Option<String>, AcceptError>;
 
-    /// The platform is heard again after a while in which it was not: answers that were to be tried again
-    /// later are tried now.
-    async fn returned(&self, _from: &Address) -> Result<(), AcceptError> {
-        Ok(())
-    }
-
     /// Decides a question. What to tell the person who pressed, either way.
     async fn pressed(&self, press: Press) -> Result<String, PressError>;
 
@@ -135,13 +129,10 @@ pub trait Connector: Send + Sync + 'static {
     }
 
     /// Looks whether the part after [`Outgoing::posted`], which may have arrived, is there
-    /// ([`Resend::ReadBack`]): its post, or none. After an error it is looked for again. With [`Outgoing::draft`] it is a running turn's draft.
-    async fn find(
-        &self,
-        _to: &Address,
-        _what: &Outgoing,
-    ) -> Result<Option<String>, ConnectorError> {
-        Ok(None)
+    /// ([`Resend::ReadBack`]). After an error it is looked for again. With [`Outgoing::draft`] it is a
+    /// running turn's draft.
+    async fn find(&self, _to: &Address, _what: &Outgoing) -> Result<Found, ConnectorError> {
+        Ok(Found::Unknown)
     }
 
     /// Shows a running turn: posts it, or edits [`Draft::post`]. The post that shows it. Only called
@@ -160,6 +151,23 @@ pub trait Connector: Send + Sync + 'static {
     /// Takes a signed request that the platform sent to `POST /hooks/{name}`.
     async fn hook(&self, _inbox: &dyn Inbox, _request: Hook) -> Result<Hooked, HookError> {
         Err(HookError::Unknown)
+    }
+}
+
+/// Whether something that may have arrived is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It is this post.
+    Post(String),
+    /// It is not there.
+    Absent,
+    /// The platform does not let us see all that it could be.
+    Unknown,
+}
+
+impl From<Option<String>> for Found {
+    fn from(post: Option<String>) -> Self {
+        post.map_or(Self::Absent, Self::Post)
     }
 }
 

@@ -37,7 +37,9 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{Abilities, Condition, Connector, ConnectorError, Health, Inbox, Posts, Resend, Spec};
+use super::{
+    Abilities, Condition, Connector, ConnectorError, Found, Health, Inbox, Posts, Resend, Spec,
+};
 use crate::{
     net::Http,
     types::{Address, Admission, Draft, Outgoing, Secret},
@@ -248,8 +250,8 @@ impl Connector for Discord {
         health
     }
 
-    async fn find(&self, to: &Address, what: &Outgoing) -> Result<Option<String>, ConnectorError> {
-        post::find(&self.rest, to, what).await
+    async fn find(&self, to: &Address, what: &Outgoing) -> Result<Found, ConnectorError> {
+        post::find(&self.rest, to, what).await.map(Found::from)
     }
 
     async fn draft(&self, to: &Address, draft: &Draft) -> Result<String, ConnectorError> {

@@ -35,8 +35,8 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{
-    Abilities, Condition, Connector, ConnectorError, Health, Hook, HookError, Hooked, Inbox, Posts,
-    Resend, Spec,
+    Abilities, Condition, Connector, ConnectorError, Found, Health, Hook, HookError, Hooked, Inbox,
+    Posts, Resend, Spec,
 };
 use crate::{
     net::Http,
@@ -305,7 +305,7 @@ impl Connector for Telegram {
         }
     }
 
-    async fn find(&self, to: &Address, what: &Outgoing) -> Result<Option<String>, ConnectorError> {
+    async fn find(&self, to: &Address, what: &Outgoing) -> Result<Found, ConnectorError> {
         self.find_post(to, what).await
     }
 

@@ -10,7 +10,7 @@ use crate::{
         Result, Tx,
         inbox::{self, Accepted, Refusal},
         messages::{self, Author, Message},
-        outbox, sessions,
+        sessions,
     },
     types::{
         Address, Command, Cursor, Inbound, Press, Timestamp, UserId, WhenBusy,
@@ -92,16 +92,6 @@ impl Inbox for Orchestrator {
             .store
             .read(move |c| inbox::cursor(c, &from, &of))
             .await?)
-    }
-
-    async fn returned(&self, from: &Address) -> std::result::Result<(), AcceptError> {
-        let (from, now) = (from.clone(), self.core.parts.clock.now());
-        let store = &self.core.parts.store;
-        let hurried = store.write(move |tx| outbox::hurry(tx, &from, now)).await?;
-        if hurried > 0 {
-            self.core.posted.notify_one();
-        }
-        Ok(())
     }
 
     async fn pressed(&self, press: Press) -> std::result::Result<String, PressError> {

@@ -191,6 +191,15 @@ pub fn next_due(c: &Connection, ordered: &[String]) -> Result<Option<Timestamp>>
     Ok(query.query_row([in_order(ordered)], |row| row.get(0))?)
 }
 
+/// Whether something waits to be sent to a chat.
+pub fn waits_for(c: &Connection, to: &Address) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM outbox
+                 WHERE connector = ?1 AND account = ?2 AND chat = ?3
+                   AND state IN ('prepared', 'sending', 'ambiguous', 'retry'))";
+    let mut query = c.prepare_cached(sql)?;
+    Ok(query.query_row([&to.connector, &to.account, &to.chat], |row| row.get(0))?)
+}
+
 /// The newest parcel about a question.
 pub fn about(c: &Connection, question: ApprovalId) -> Result<Option<Parcel>> {
     let sql = "SELECT * FROM outbox WHERE approval_id = ?1 ORDER BY id DESC LIMIT 1";
@@ -270,18 +279,9 @@ pub fn retry(
 /// A connector hears its platform again: what waits to be tried again waits no longer.
 pub fn hasten(tx: &Transaction<'_>, connector: &str, now: Timestamp) -> Result<()> {
     let sql = "UPDATE outbox SET next_at = ?2
-               WHERE connector = ?1 AND state = 'retry' AND next_at > ?2";
+               WHERE connector = ?1 AND state IN ('retry', 'ambiguous') AND next_at > ?2";
     tx.prepare_cached(sql)?.execute(params![connector, now])?;
     Ok(())
-}
-
-/// What was to be tried again later through an account is due now. How many there are.
-pub fn hurry(tx: &Transaction<'_>, through: &Address, now: Timestamp) -> Result<usize> {
-    let sql = "UPDATE outbox SET next_at = ?3
-               WHERE connector = ?1 AND account = ?2 AND state IN ('ambiguous', 'retry')
-                 AND state IN ('prepared', 'sending', 'ambiguous', 'retry') AND next_at > ?3";
-    let values = params![through.connector, through.account, now];
-    Ok(tx.prepare_cached(sql)?.execute(values)?)
 }
 
 /// It may have arrived; settle it then.

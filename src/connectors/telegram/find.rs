@@ -18,7 +18,7 @@ use super::{
     wire::{Message, Posted},
 };
 use crate::{
-    connectors::ConnectorError,
+    connectors::{ConnectorError, Found},
     render::telegram as render,
     types::{Address, Outgoing},
 };
@@ -33,19 +33,19 @@ impl Telegram {
         &self,
         to: &Address,
         what: &Outgoing,
-    ) -> Result<Option<String>, ConnectorError> {
+    ) -> Result<Found, ConnectorError> {
         let spot = spot(to)?;
         let chat = self.now_at(spot.chat);
         if what.replaces.is_some() && what.posted.is_empty() {
             // An edit is done again: nothing is doubled by that.
-            return Ok(None);
+            return Ok(Found::Absent);
         }
         let wanted = match &what.draft {
             Some(status) => Some(Piece::Text(render::draft(&what.text, status))),
             None => pieces(what).into_iter().nth(what.posted.len()),
         };
         let Some(wanted) = wanted else {
-            return Ok(None);
+            return Ok(Found::Absent);
         };
         let asked = what.in_reply_to.iter().chain(&what.also_in_reply_to);
         let asked = asked.filter_map(|id| message_id(id, spot.chat));
@@ -55,9 +55,12 @@ impl Telegram {
         let before = asked.chain(posted).max().unwrap_or(0);
         let (newest, _) = self.whisper((chat, spot.thread), None).await?;
         let Some(newest) = newest else {
-            return Ok(None);
+            return Ok(Found::Absent);
         };
-        for id in tried(before, newest) {
+        let ids: Vec<i64> = tried(before, newest).collect();
+        let between = usize::try_from(newest - before - 1).unwrap_or(0);
+        let all = before > 0 && ids.len() >= between;
+        for id in ids {
             if !self.is_ours(chat, id).await? {
                 continue;
             }
@@ -67,10 +70,10 @@ impl Telegram {
                 // An earlier search was cut off after it.
                 self.delete(chat, id).await;
             } else if is_same(&wanted, &there) {
-                return Ok(Some(id.to_string()));
+                return Ok(Found::Post(id.to_string()));
             }
         }
-        Ok(None)
+        Ok(if all { Found::Absent } else { Found::Unknown })
     }
 
     async fn is_ours(&self, chat: i64, id: i64) -> Result<bool, ConnectorError> {

@@ -120,7 +120,7 @@ impl Telegram {
     async fn session(&self, inbox: &dyn Inbox, failures: &mut u32) -> Trouble {
         let listened = match self.begin(inbox).await {
             Err(fault) => Err(fault.into()),
-            Ok(me) if self.config.webhook.is_some() => self.look_after(inbox, &me, failures).await,
+            Ok(me) if self.config.webhook.is_some() => self.look_after(&me, failures).await,
             Ok(me) => self.poll(inbox, &me, failures).await,
         };
         match listened {
@@ -188,10 +188,7 @@ impl Telegram {
         let mut confirm = None;
         loop {
             let (updates, full) = self.updates(confirm).await?;
-            if *failures > 0 {
-                *failures = 0;
-                inbox.returned(&here).await?;
-            }
+            *failures = 0;
             self.stands(Condition::Ok, String::new());
             confirm = updates.last().map(|update| update.id + 1);
             let known = |id: i64| taken.is_some_and(|t| id <= t && id > t - NUMBERED_ANEW);
@@ -268,21 +265,12 @@ impl Telegram {
     }
 
     /// Looks after the webhook: that it is still ours, and that Telegram reaches us.
-    async fn look_after(
-        &self,
-        inbox: &dyn Inbox,
-        me: &Me,
-        failures: &mut u32,
-    ) -> Result<Infallible, Trouble> {
-        let here = Address::new("telegram", me.id.to_string(), "");
+    async fn look_after(&self, me: &Me, failures: &mut u32) -> Result<Infallible, Trouble> {
         loop {
             let info: Value = self
                 .api_call("getWebhookInfo", &json!({}), PATIENCE)
                 .await?;
-            if *failures > 0 {
-                *failures = 0;
-                inbox.returned(&here).await?;
-            }
+            *failures = 0;
             let ours = self.config.webhook.as_ref().map(|w| w.url.as_str());
             let waiting = info.get("pending_update_count").and_then(Value::as_u64);
             let error = info.get("last_error_message").and_then(Value::as_str);

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::{
-    connectors::{Connector, ConnectorError, Posts, Resend},
+    connectors::{Connector, ConnectorError, Found, Posts, Resend},
     fail::{self, Point},
     orchestrator::{Core, draft, question},
     providers,
@@ -99,12 +99,14 @@ pub(super) async fn send(
     if parcel.unsure && !changes {
         match connector.abilities().resend {
             Resend::WithKey => {}
-            Resend::ReadBack => {
-                if let Some(post) = connector.find(&parcel.to, &what).await? {
+            Resend::ReadBack => match connector.find(&parcel.to, &what).await? {
+                Found::Post(post) => {
                     posts.add(&post).await?;
                     what.posted.push(post);
                 }
-            }
+                Found::Absent => {}
+                Found::Unknown => what.again = true,
+            },
             Resend::Marked => what.again = true,
         }
     }
@@ -128,8 +130,9 @@ async fn late(
         // What tells of the outcome is posted anew.
         Resend::Marked => Ok(Sent::Withdrawn { unsure: true }),
         Resend::ReadBack => match connector.find(&parcel.to, &what).await? {
-            Some(post) => posts.add(&post).await.map(|()| Sent::Delivered),
-            None => Ok(Sent::Withdrawn { unsure: false }),
+            Found::Post(post) => posts.add(&post).await.map(|()| Sent::Delivered),
+            Found::Absent => Ok(Sent::Withdrawn { unsure: false }),
+            Found::Unknown => Ok(Sent::Withdrawn { unsure: true }),
         },
         // The same key finds what arrived; if nothing did, this tells the outcome.
         Resend::WithKey => {

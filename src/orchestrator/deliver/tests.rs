@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{send::send, *};
 use crate::{
-    connectors::{Abilities, Condition, Connector, Inbox, Posts, Resend},
+    connectors::{Abilities, Condition, Connector, Found, Inbox, Posts, Resend},
     orchestrator::rig::{Rig, Wrong, later, until},
     types::{Address, MessageId, Outgoing, SessionId},
 };
@@ -55,8 +55,8 @@ impl Connector for Platform {
         &self,
         _to: &Address,
         _what: &Outgoing,
-    ) -> std::result::Result<Option<String>, ConnectorError> {
-        Ok(self.found.clone())
+    ) -> std::result::Result<Found, ConnectorError> {
+        Ok(self.found.clone().into())
     }
 
     fn abilities(&self) -> Abilities {

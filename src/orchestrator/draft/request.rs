@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use crate::{
-    connectors::{Connector, ConnectorError, Resend},
+    connectors::{Connector, ConnectorError, Found, Resend},
     fail::{self, Point},
     orchestrator::Core,
     store::{
         Result as Stored, StoreError,
         drafts::{self, State, Words},
         inbox,
-        outbox::Parcel,
+        outbox::{self, Parcel},
         turns,
     },
     types::{Address, Draft, MessageId, Outgoing, SessionId, TurnId},
@@ -151,14 +151,20 @@ async fn post(
 ) -> Result<Became, ConnectorError> {
     let (turn, now) = (wanted.turn, core.parts.clock.now());
     let store = &core.parts.store;
+    let to = wanted.to.clone();
     let known = store.read(move |c| {
         let running = turns::get(c, turn)?.is_some_and(|turn| turn.state == "running");
-        Ok(running.then_some(drafts::get(c, turn)?))
+        let known = running.then_some(drafts::get(c, turn)?);
+        Ok(known.zip(Some(outbox::waits_for(c, &to)?)))
     });
     // The turn has ended: its answer takes the place now.
-    let Some(known) = stored(known.await)? else {
+    let Some((known, behind)) = stored(known.await)? else {
         return Ok(Became::Without);
     };
+    if behind && !matches!(known, Some(State::Open(_))) {
+        // It would stand before what was said earlier.
+        return Ok(Became::Later(None));
+    }
     match known {
         Some(State::Open(post)) => {
             wanted.draft.post = Some(post.clone());
@@ -234,9 +240,11 @@ async fn find(
             let read = core.parts.store.read(move |c| drafts::first_words(c, turn));
             match stored(read.await)? {
                 Some(first) => {
-                    connector
-                        .find(&wanted.to, &wanted.as_outgoing(first))
-                        .await?
+                    let what = wanted.as_outgoing(first);
+                    match connector.find(&wanted.to, &what).await? {
+                        Found::Post(post) => Some(post),
+                        Found::Absent | Found::Unknown => None,
+                    }
                 }
                 None => None,
             }

@@ -11,7 +11,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    connectors::{Abilities, Condition, Connector, ConnectorError, Health, Inbox, Posts, Resend},
+    connectors::{
+        Abilities, Condition, Connector, ConnectorError, Found, Health, Inbox, Posts, Resend,
+    },
     types::{Address, Draft, Outgoing},
 };
 
@@ -192,16 +194,16 @@ impl Connector for Platform {
         Ok(())
     }
 
-    async fn find(&self, to: &Address, what: &Outgoing) -> Result<Option<String>> {
+    async fn find(&self, to: &Address, what: &Outgoing) -> Result<Found> {
         if let Some(status) = &what.draft {
             // A draft is known by what it says.
             let text = format!("{}[{status}]", what.text);
             let same = |post: &Posted| post.chat == to.chat && post.text == text;
             let found = self.state().posts.iter().position(same);
-            return Ok(found.map(|at| at.to_string()));
+            return Ok(found.map(|at| at.to_string()).into());
         }
         let key = format!("{}/{}", what.idempotency_key, what.posted.len());
-        Ok(self.state().keys.get(&key).map(ToString::to_string))
+        Ok(self.state().keys.get(&key).map(ToString::to_string).into())
     }
 
     async fn draft(&self, to: &Address, draft: &Draft) -> Result<String> {
