@@ -3,6 +3,7 @@
 
 mod desk;
 mod request;
+mod shown;
 mod view;
 
 use std::{
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use self::{desk::Desk, request::settle};
 use self::{
     request::{Became, Wanted},
+    shown::Shown,
     view::View,
 };
 use super::Core;
@@ -33,8 +35,6 @@ use crate::{
     },
 };
 
-/// What has been there this long is shown: a quick answer needs no draft.
-const QUICK: Duration = Duration::from_millis(700);
 /// Platforms show for a little longer than this that somebody writes.
 const TYPING: Duration = Duration::from_secs(4);
 /// Drafts whose answer does not come are looked for this often.
@@ -71,23 +71,6 @@ pub(super) async fn run(core: Arc<Core>, cancel: CancellationToken) -> Result<()
     // What nobody waits for is settled by the next run.
     drop(timeout(GRACE, requests.for_each(async |_| {})).await);
     Ok(())
-}
-
-/// A turn that is shown.
-struct Shown {
-    wanted: Wanted,
-    view: View,
-    /// Number of the newest frame in it.
-    seen: i64,
-    /// Since when there is something to show.
-    since: Option<Instant>,
-    /// Whether the platform shows less than there is.
-    behind: bool,
-    /// A draft of it was shown.
-    posted: bool,
-    /// No draft of it can be shown.
-    without: bool,
-    typing_at: Instant,
 }
 
 /// A chat of a platform.
@@ -352,47 +335,6 @@ impl Chat {
             next: now,
             pace: Duration::ZERO,
         }
-    }
-}
-
-impl Shown {
-    fn changed(&mut self) {
-        // A question that waits is a post of its own: that alone is worth no draft.
-        let alone = self.view.rests() && self.view.text().is_empty() && !self.posted;
-        if alone {
-            self.since = None;
-            self.behind = false;
-        } else if !self.view.is_empty() {
-            self.since.get_or_insert_with(Instant::now);
-            self.behind = true;
-        }
-    }
-
-    fn types_at(&self) -> Option<Instant> {
-        (!self.view.rests()).then_some(self.typing_at)
-    }
-
-    fn shows_at(&self) -> Option<Instant> {
-        let since = self.since.filter(|_| self.behind && !self.without);
-        since.map(|since| since + QUICK)
-    }
-
-    /// A request that shows the turn as it stands now.
-    fn request<'a>(
-        &mut self,
-        core: &'a Core,
-        connector: Arc<dyn Connector>,
-    ) -> BoxFuture<'a, Done> {
-        self.behind = false;
-        self.view.text().clone_into(&mut self.wanted.draft.text);
-        self.wanted.draft.status = self.view.status();
-        let wanted = self.wanted.clone();
-        async move {
-            let (turn, to) = (wanted.turn, wanted.to.clone());
-            let became = request::show(core, &*connector, wanted).await;
-            Done::Draft(turn, to, became)
-        }
-        .boxed()
     }
 }
 

@@ -1,4 +1,4 @@
-use super::*;
+use super::{shown::QUICK, *};
 use crate::{
     connectors::{ConnectorError, Resend},
     orchestrator::rig::{Rig, Wrong, later, lost, until},
