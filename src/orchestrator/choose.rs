@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Live, Parts};
+use super::{Live, Parts, flow};
 use crate::{
-    store::{Store, models},
+    store::{Store, models, users::Role},
     tools::{Done, Scope, Tool},
     types::{Place, chat::ToolSpec, effect::Effects},
 };
@@ -79,14 +79,23 @@ impl Choose {
         }
         let model = (!automatic).then_some(wanted.model);
         let (session, user, here) = (place.session, place.user, wanted.here);
+        let room = place.room;
         let write = self.store.write(move |tx| {
-            if here {
-                models::choose_for_session(tx, session, model.as_deref()).map(drop)
-            } else {
-                models::choose_for_person(tx, user, model.as_deref())
+            if here && room && flow::role(tx, user)? != Role::Owner {
+                return Ok(false);
             }
+            if here {
+                models::choose_for_session(tx, session, model.as_deref())?;
+            } else {
+                models::choose_for_person(tx, user, model.as_deref())?;
+            }
+            Ok(true)
         });
-        write.await?;
+        if !write.await? {
+            let why =
+                "Which model a room asks is for the owner to say; `/model NAME` chooses for you.";
+            return Ok(Done::failed(why.to_owned()));
+        }
         let whose = if here {
             "In this conversation"
         } else {

@@ -200,6 +200,22 @@ pub fn waits_for(c: &Connection, to: &Address) -> Result<bool> {
     Ok(query.query_row([&to.connector, &to.account, &to.chat], |row| row.get(0))?)
 }
 
+/// The newest post of a conversation in a chat that is of a parcel from before this one.
+pub fn last_post(
+    c: &Connection,
+    session: SessionId,
+    to: &Address,
+    before: MessageId,
+) -> Result<Option<String>> {
+    let sql = "SELECT posts ->> '$[#-1]' FROM outbox
+               WHERE session_id = ?1 AND connector = ?2 AND account = ?3 AND chat = ?4 AND id < ?5
+                 AND posts <> '[]'
+               ORDER BY id DESC LIMIT 1";
+    let mut query = c.prepare_cached(sql)?;
+    let values = params![session, to.connector, to.account, to.chat, before];
+    Ok(query.query_row(values, |row| row.get(0)).optional()?)
+}
+
 /// The newest parcel about a question.
 pub fn about(c: &Connection, question: ApprovalId) -> Result<Option<Parcel>> {
     let sql = "SELECT * FROM outbox WHERE approval_id = ?1 ORDER BY id DESC LIMIT 1";

@@ -18,6 +18,8 @@ pub struct Outgoing {
     pub in_reply_to: Option<String>,
     /// External ids of the others that it answers.
     pub also_in_reply_to: Vec<String>,
+    /// The newest post that is known to stand before it in its chat; known where it is looked for.
+    pub follows: Option<String>,
     /// The receiver's id on that platform.
     pub user: String,
     /// Markdown.

@@ -89,6 +89,23 @@ async fn a_room_is_one_conversation_and_nobody_s_memory() {
 }
 
 #[tokio::test]
+async fn the_owner_alone_says_which_model_a_room_asks() {
+    let rig = Rig::start([say("ok")]).await;
+    let command = "/model here custom";
+    rig.hear(says_in_room("bob", "1", command, Admission::Listed))
+        .await;
+    rig.answer("room", 1).await;
+    let told = rig.told("room").await;
+    assert!(told[0].contains("for the owner to say"), "{told:?}");
+    rig.hear(says_in_room("ada", "2", command, Admission::Operator))
+        .await;
+    rig.answer("room", 2).await;
+    let told = rig.told("room").await;
+    assert!(told[1].contains("is asked first from now on"), "{told:?}");
+    rig.daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_room_has_the_tools_that_it_names() {
     let rig = Rig::start([say("ok")]).await;
     let message = Inbound {

@@ -50,6 +50,7 @@ impl Telegram {
         let asked = what.in_reply_to.iter().chain(&what.also_in_reply_to);
         let asked = asked.filter_map(|id| message_id(id, spot.chat));
         let posted = what.posted.iter().chain(&what.replaces);
+        let posted = posted.chain(&what.follows);
         let posted = posted.filter_map(|id| id.parse().ok());
         // Ids grow: it comes after everything that is known to come before it.
         let before = asked.chain(posted).max().unwrap_or(0);

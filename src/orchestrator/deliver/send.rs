@@ -41,6 +41,9 @@ pub(super) async fn parcel(
         parcel: parcel.id,
     };
     let mut what = outgoing(parcel);
+    if parcel.unsure {
+        what.follows = follows(core, parcel).await?;
+    }
     match (parcel.replaces, parcel.question) {
         (Some(earlier), _) => match standing(core, earlier).await? {
             Standing::Post(post) => what.replaces = Some(post),
@@ -67,6 +70,16 @@ pub(super) async fn parcel(
     Ok(Sent::Delivered)
 }
 
+/// The newest post that stands before a parcel: what goes to a chat goes in order.
+async fn follows(core: &Core, parcel: &Parcel) -> Result<Option<String>> {
+    let (session, to, id) = (parcel.session, parcel.to.clone(), parcel.id);
+    let read = core
+        .parts
+        .store
+        .read(move |c| outbox::last_post(c, session, &to, id));
+    read.await.map_err(|e| unread(&e))
+}
+
 /// A parcel without what the database knows besides.
 pub(super) fn outgoing(parcel: &Parcel) -> Outgoing {
     Outgoing {
@@ -74,6 +87,7 @@ pub(super) fn outgoing(parcel: &Parcel) -> Outgoing {
         session: parcel.session,
         in_reply_to: parcel.in_reply_to.clone(),
         also_in_reply_to: parcel.also_in_reply_to.clone(),
+        follows: None,
         user: parcel.external_user.clone(),
         text: parcel.text.clone(),
         files: Vec::new(),

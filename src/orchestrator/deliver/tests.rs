@@ -184,6 +184,15 @@ async fn a_word_is_added_where_nothing_can_tell() {
     assert_eq!(rig.platform.texts(), ["the answer", said]);
 }
 
+/// The tries of a parcel, once it is delivered.
+async fn settled(rig: &Rig, id: MessageId) -> Vec<attempts::Attempt> {
+    while rig.parcel(id).await.state != "delivered" {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let read = rig.core.parts.store.read(move |c| attempts::of(c, id));
+    read.await.unwrap()
+}
+
 #[tokio::test]
 async fn while_a_platform_is_not_heard_no_try_counts_and_then_all_goes_at_once() {
     let rig = Rig::new(Resend::WithKey, Duration::from_millis(50));
@@ -202,10 +211,8 @@ async fn while_a_platform_is_not_heard_no_try_counts_and_then_all_goes_at_once()
     assert!(rig.platform.texts().is_empty());
     rig.platform.state().stands = Condition::Ok;
     until("it is there", || rig.platform.texts() == ["the answer"]).await;
-    let tries = rig.core.parts.store.read(move |c| attempts::of(c, id));
-    let tries: Vec<(u32, String)> = tries
+    let tries: Vec<(u32, String)> = settled(&rig, id)
         .await
-        .unwrap()
         .into_iter()
         .map(|t| (t.n, t.outcome))
         .collect();
@@ -225,6 +232,5 @@ async fn a_platform_that_says_when_to_come_again_is_not_given_up() {
     let turn = rig.turn("c").await;
     let id = rig.answers(&turn, "the answer").await;
     until("it is there", || rig.platform.texts() == ["the answer"]).await;
-    let tries = rig.core.parts.store.read(move |c| attempts::of(c, id));
-    assert_eq!(tries.await.unwrap().len(), 31);
+    assert_eq!(settled(&rig, id).await.len(), 31);
 }

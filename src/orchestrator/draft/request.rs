@@ -77,6 +77,7 @@ impl Wanted {
             session: self.session,
             in_reply_to: self.draft.in_reply_to.clone(),
             also_in_reply_to: Vec::new(),
+            follows: None,
             user: self.draft.user.clone(),
             text: first.text,
             draft: Some(first.status),
@@ -236,11 +237,17 @@ async fn find(
         Resend::Marked => None,
         Resend::WithKey => return open(core, connector, wanted).await.map(Some),
         Resend::ReadBack => {
-            let turn = wanted.turn;
-            let read = core.parts.store.read(move |c| drafts::first_words(c, turn));
+            let (turn, session, to) = (wanted.turn, wanted.session, wanted.to.clone());
+            let read = core.parts.store.read(move |c| {
+                let first = drafts::first_words(c, turn)?;
+                // Ids are times: what was written before the turn began stands before it.
+                let before = MessageId(turn.0);
+                Ok(first.zip(Some(outbox::last_post(c, session, &to, before)?)))
+            });
             match stored(read.await)? {
-                Some(first) => {
-                    let what = wanted.as_outgoing(first);
+                Some((first, follows)) => {
+                    let mut what = wanted.as_outgoing(first);
+                    what.follows = follows;
                     match connector.find(&wanted.to, &what).await? {
                         Found::Post(post) => Some(post),
                         Found::Absent | Found::Unknown => None,

@@ -21,6 +21,7 @@ fn outgoing(text: &str) -> Outgoing {
         posted: Vec::new(),
         again: false,
         draft: None,
+        follows: None,
     }
 }
 
