@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use chrono::DateTime;
 use reqwest::header::HeaderValue;
 
-use crate::types::Clock;
+use crate::types::{Clock, Timestamp};
 
 /// Seconds by which clocks may differ: what an answer takes to get here is in it.
 const TOLERATED: i64 = 120;
@@ -48,6 +48,12 @@ impl Skew {
         (ahead != UNKNOWN).then_some(ahead)
     }
 
+    /// The time by the platform's clock, as far as it is known.
+    pub(super) fn platform_now(&self) -> Timestamp {
+        let ahead = self.ahead().unwrap_or_default();
+        Timestamp(self.clock.now().0 - ahead * 1_000_000)
+    }
+
     /// For a person, if the clock is wrong: by how much, what follows, how to mend it.
     pub(super) fn sentence(&self) -> Option<String> {
         let ahead = self.ahead()?;
@@ -74,7 +80,6 @@ fn long(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Timestamp;
 
     /// What is said at this many seconds after 2026-11-21 12:00 UTC of an answer of that moment.
     fn said(seconds: i64) -> Option<String> {

@@ -15,6 +15,14 @@ use lenient::{bits, each, id, ids, lenient, maybe};
 /// A snowflake: an id that sorts by time, over all channels.
 pub(super) type Id = u64;
 
+/// The first moment of Discord's ids, in milliseconds since 1970.
+const EPOCH: i64 = 1_420_070_400_000;
+
+/// The smallest id of a moment, in milliseconds since 1970.
+pub(super) fn id_at(millis: i64) -> Id {
+    u64::try_from(millis.saturating_sub(EPOCH)).unwrap_or_default() << 22
+}
+
 /// Message flag, and flag of an answer to an interaction: only the person addressed sees it.
 pub(super) const EPHEMERAL: u64 = 1 << 6;
 

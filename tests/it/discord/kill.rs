@@ -291,6 +291,12 @@ async fn settle(torture: &Torture, (kills, killing): (u32, Duration)) {
     );
     let log = torture.stage.daemon.log();
     assert!(!log.contains("panicked"), "{log}");
+    if !counts.are_right() {
+        // What is on its way says more than what is not there.
+        let owner = torture.stage.daemon.owner();
+        let outbox = owner.get("/api/v1/outbox").await.ok();
+        eprintln!("{outbox:#}\n{log}");
+    }
     assert!(counts.are_right(), "{:#?}", counts.notes);
     assert_eq!(counts.once, torture.told.len());
     assert!(

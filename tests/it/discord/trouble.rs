@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Stage, said, say};
 use crate::support::{
-    discord::{Discord, GENERAL, ME, OWNER, OWNER_DM, TOKEN},
+    discord::{Discord, FRIEND, GENERAL, ME, OWNER, OWNER_DM, THREAD, TOKEN},
     eventually,
     model::Act,
 };
@@ -257,4 +257,19 @@ async fn a_missing_right_is_named() {
         .filter(|s| s.status == 403)
         .count();
     assert_eq!(tries, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_in_a_place_that_was_never_heard_is_not_passed_over() {
+    let mut stage = Stage::new([say("Here.")], "").await;
+    // It was connected once, and heard nothing.
+    eventually("it is ready", || async { stage.state().await.0 == "ok" }).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stage.daemon.kill();
+    let id = stage
+        .discord
+        .say(THREAD, FRIEND, &format!("<@{ME}> and seeds?"));
+    stage.daemon.launch().await;
+    let posts = stage.discord.posted(THREAD, 1).await;
+    assert_eq!(posts[0]["message_reference"]["message_id"], id);
 }

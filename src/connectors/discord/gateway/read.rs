@@ -149,6 +149,9 @@ impl Reader<'_> {
     /// A new session: what was missed is fetched.
     async fn begin(&self, application: Id) {
         drop(self.tasks.try_send(Task::Register(application)));
+        if let Err(error) = self.ear.start().await {
+            tracing::error!(%error, "where Discord was first heard could not be written");
+        }
         match self.ear.conversations().await {
             Ok(direct) => {
                 for channel in direct {

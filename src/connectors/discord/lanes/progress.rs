@@ -9,7 +9,7 @@ use super::Ear;
 use crate::{
     connectors::{
         AcceptError,
-        discord::wire::{Id, Message},
+        discord::wire::{Id, Message, id_at},
     },
     types::{Address, Cursor},
 };
@@ -18,6 +18,8 @@ use crate::{
 const CONVERSATIONS: usize = 200;
 /// A minute in the ids of messages: channels do not come in the order of their ids to the millisecond.
 const MARGIN: Id = 60_000 << 22;
+/// The time of the first connection is known to a second or two, in milliseconds.
+const FIRST: i64 = 5_000;
 /// Under which name the direct conversations are kept.
 const DIRECT: &str = "dms";
 
@@ -51,6 +53,20 @@ impl Ear<'_> {
     /// A job was put into a lane.
     pub(in crate::connectors::discord) fn begun(&self) {
         self.progress().open += 1;
+    }
+
+    /// From the first connection on nothing is passed over, also if nothing of it gets here before the
+    /// process ends: writes where that was, once.
+    pub(in crate::connectors::discord) async fn start(&self) -> Result<(), AcceptError> {
+        if self.inbox.position(&self.all(), "").await?.is_some() {
+            return Ok(());
+        }
+        let now = self.discord.rest.skew().platform_now();
+        let cursor = Cursor {
+            of: String::new(),
+            position: id_at(now.0 / 1000 - FIRST).to_string(),
+        };
+        self.inbox.passed(&self.all(), cursor).await
     }
 
     /// What Discord has and the gateway did not bring.

@@ -8,7 +8,7 @@ use crate::{
         ConnectorError,
         discord::{
             rest::{Ask, Failure, Rest},
-            wire::{Id, Message, User},
+            wire::{Id, Message, User, id_at},
         },
     },
     types::{Address, Outgoing},
@@ -18,8 +18,6 @@ use crate::{
 const LOOKED_THROUGH: (usize, usize) = (100, 5);
 /// By how much a time of this machine, put right by what Discord says, may still be wrong: milliseconds.
 const CLOCKS: i64 = 2 * 60 * 1000;
-/// The first moment of Discord's ids, in milliseconds since 1970.
-const EPOCH: i64 = 1_420_070_400_000;
 
 /// Looks whether the next part is there already.
 pub(in crate::connectors::discord) async fn find(
@@ -127,5 +125,5 @@ pub(super) fn made_at(key: &str, ahead: i64) -> Option<Id> {
     let (seconds, nanos) = key.get_timestamp()?.to_unix();
     let seconds = i64::try_from(seconds).ok()?.checked_sub(ahead)?;
     let millis = seconds.checked_mul(1000)? + i64::from(nanos / 1_000_000);
-    Some(u64::try_from(millis - EPOCH - CLOCKS).ok()? << 22)
+    Some(id_at(millis - CLOCKS))
 }
