@@ -31,6 +31,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use subtle::ConstantTimeEq as _;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -137,6 +138,8 @@ pub(super) struct Telegram {
     me: ArcSwapOption<Me>,
     health: Mutex<Health>,
     pace: Pace,
+    /// Until when posts are held up that came too fast.
+    held: Mutex<Option<Instant>>,
     /// Groups that have another id now.
     moved: Mutex<HashMap<i64, i64>>,
 }
@@ -176,6 +179,7 @@ impl Spec for Telegram {
             me: ArcSwapOption::empty(),
             health: Mutex::new(health),
             pace: Pace::default(),
+            held: Mutex::default(),
             moved: Mutex::default(),
         }
     }
@@ -299,10 +303,20 @@ impl Connector for Telegram {
 
     fn health(&self) -> Health {
         let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        Health {
+        let mut health = Health {
             clock: self.api.skew.sentence(),
             ..health.clone()
+        };
+        let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = held.map(|until| until.saturating_duration_since(Instant::now()));
+        if let Some(left) = left.filter(|l| !l.is_zero() && health.state == Condition::Ok) {
+            health.state = Condition::Failing;
+            health.detail = format!(
+                "Telegram takes no more for {} s, because too much was asked; what waits is sent then",
+                left.as_secs() + 1
+            );
         }
+        health
     }
 
     async fn find(&self, to: &Address, what: &Outgoing) -> Result<Found, ConnectorError> {

@@ -1,8 +1,9 @@
 //! Posting: an answer as messages, in order, each once.
 
-use std::time::Duration;
+use std::{sync::PoisonError, time::Duration};
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     Telegram,
@@ -24,6 +25,8 @@ const LARGEST_PHOTO: usize = 10 << 20;
 const UPLOAD: Duration = Duration::from_mins(3);
 /// How long a post waits for its turn here; longer, and it comes again later.
 const WAIT: Duration = Duration::from_secs(4);
+/// A refusal for as long as this is told to the owner.
+const HELD: Duration = Duration::from_secs(5);
 /// While the token is refused, only the owner can help.
 const TOKEN: Duration = Duration::from_mins(1);
 
@@ -273,7 +276,7 @@ impl Telegram {
     }
 
     pub(super) async fn wait_for_turn(&self, chat: i64, draft: bool) -> Result<(), ConnectorError> {
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         while let Err(wait) = self.pace.take(chat, draft) {
             if draft || began.elapsed() + wait > WAIT {
                 return Err(ConnectorError::Later {
@@ -306,6 +309,10 @@ impl Telegram {
             429 => {
                 let after = refusal.after.unwrap_or(WAIT);
                 self.pace.quiet(chat, after);
+                if after >= HELD {
+                    let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+                    *held = Some(Instant::now() + after);
+                }
                 later(Some(after))
             }
             403 => ConnectorError::Refused(format!(

@@ -2,27 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::{Stage, said};
 use crate::support::{
     discord::{FRIEND, FRIEND_DM, GARDEN, OWNER, OWNER_DM},
     eventually,
-    model::Act,
+    model::{Act, echo},
 };
-
-/// Tells which messages it answers: those since the last answer.
-fn echo(request: &Value) -> Act {
-    let messages = request["messages"].as_array().unwrap();
-    let since = messages.iter().rposition(|m| m["role"] == "assistant");
-    let asked = messages.iter().skip(since.map_or(0, |at| at + 1));
-    let asked = asked.filter(|m| m["role"] == "user");
-    let texts: Vec<String> = asked.map(|m| m["content"].to_string()).collect();
-    let text = texts.join(" ").replace("\\n", " ");
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
-    let names: Vec<&str> = words.filter(|word| word.starts_with("msg")).collect();
-    Act::Say(names.join(" "))
-}
 
 /// The messages that a channel's posts answer, in their order.
 fn answered(stage: &Stage, channel: &str) -> Vec<String> {

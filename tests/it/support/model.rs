@@ -256,3 +256,22 @@ fn stream(deltas: Vec<Value>, pause: Duration, (read, written): (u64, u64)) -> R
     )
         .into_response()
 }
+
+/// Which messages a request is about: words of its questions since the last answer that begin with one of
+/// these.
+pub fn names_asked(request: &Value, beginnings: &[&str]) -> Vec<String> {
+    let messages = request["messages"].as_array().unwrap();
+    let since = messages.iter().rposition(|m| m["role"] == "assistant");
+    let asked = messages.iter().skip(since.map_or(0, |at| at + 1));
+    let asked = asked.filter(|m| m["role"] == "user");
+    let texts: Vec<String> = asked.map(|m| m["content"].to_string()).collect();
+    let text = texts.join(" ").replace("\\n", " ");
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let named = words.filter(|word| beginnings.iter().any(|b| word.starts_with(b)));
+    named.map(str::to_owned).collect()
+}
+
+/// Says which messages it answers: those whose text is a word that begins with `msg`.
+pub fn echo(request: &Value) -> Act {
+    Act::Say(names_asked(request, &["msg"]).join(" "))
+}

@@ -66,6 +66,21 @@ async fn a_storm_of_429_is_waited_out() {
 }
 
 #[tokio::test]
+async fn a_long_429_is_told_and_waited_out() {
+    let (fake, _model, daemon) = with_model([say("at last")], OWNER).await;
+    let refuse = Trick::Refuse(429, "Too Many Requests: retry after 6", Some(6));
+    fake.trick("sendMessage", 1, &refuse);
+    fake.say(7, "hello");
+    let why = until(&daemon, "failing").await;
+    assert!(why.contains("Telegram takes no more for"), "{why}");
+    let doctor = daemon.cli(&["doctor"]).await;
+    let shown = crate::support::text(&doctor.stdout);
+    assert!(shown.contains("Telegram takes no more for"), "{shown}");
+    fake.post_with(7, "at last").await;
+    until(&daemon, "ok").await;
+}
+
+#[tokio::test]
 async fn an_answer_that_was_taken_before_the_connection_broke_is_not_sent_twice() {
     let (fake, _model, _daemon) = with_model([say("only once")], OWNER).await;
     fake.trick("sendMessage", 1, &Trick::DoneThenCut);

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::support::{
     Daemon,
-    model::{Act, Model},
+    model::{Act, Model, names_asked},
     telegram::{Fake, Trick},
 };
 
@@ -53,25 +53,14 @@ fn number(name: &str) -> Option<u64> {
 
 /// Says of each message that is asked about what [`pieces`] wants: a long one slowly.
 fn answer(request: &Value) -> Act {
-    let messages = request["messages"].as_array().unwrap();
-    let since = messages.iter().rposition(|m| m["role"] == "assistant");
-    let asked = messages.iter().skip(since.map_or(0, |at| at + 1));
-    let asked = asked.filter(|m| m["role"] == "user");
-    let texts: Vec<String> = asked.map(|m| m["content"].to_string()).collect();
-    let text = texts.join(" ").replace("\\n", " ");
-    let names = text.split(|c: char| !c.is_ascii_alphanumeric());
-    let names = names.filter(|word| is_name(word));
-    let said: Vec<String> = names.map(|name| pieces(name).join("  \n")).collect();
+    let names = names_asked(request, &["msg", "long"]);
+    let said: Vec<String> = names.iter().map(|name| pieces(name).join("  \n")).collect();
     let pause = if said.iter().any(|text| text.len() > 1000) {
         Duration::from_millis(6)
     } else {
         Duration::ZERO
     };
     Act::Slowly(said.join("\n\n"), pause)
-}
-
-fn is_name(word: &str) -> bool {
-    word.starts_with("msg") || word.starts_with("long")
 }
 
 /// The words of a message's answer.

@@ -2,23 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde_json::Value;
-
 use super::{OWNER, with_model};
-use crate::support::{model::Act, telegram::Fake};
-
-/// Tells which messages it answers: those since the last answer.
-fn echo(request: &Value) -> Act {
-    let messages = request["messages"].as_array().unwrap();
-    let since = messages.iter().rposition(|m| m["role"] == "assistant");
-    let asked = messages.iter().skip(since.map_or(0, |at| at + 1));
-    let asked = asked.filter(|m| m["role"] == "user");
-    let texts: Vec<String> = asked.map(|m| m["content"].to_string()).collect();
-    let text = texts.join(" ").replace("\\n", " ");
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
-    let names: Vec<&str> = words.filter(|word| word.starts_with("msg")).collect();
-    Act::Say(names.join(" "))
-}
+use crate::support::{
+    model::{Act, echo},
+    telegram::Fake,
+};
 
 /// How often each message was answered, by chat and in the order of the posts.
 fn answers(fake: &Fake, chats: impl IntoIterator<Item = i64>) -> BTreeMap<i64, Vec<String>> {
