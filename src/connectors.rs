@@ -32,6 +32,9 @@ use crate::{
 /// may it be acknowledged to the other side.
 #[async_trait]
 pub trait Inbox: Send + Sync {
+    /// Whether the sender of a message may talk to us. Files of a stranger are not fetched.
+    async fn knows(&self, message: &Inbound) -> Result<bool, AcceptError>;
+
     /// Takes a message; it will be answered, even after a crash.
     async fn accept(&self, message: Inbound) -> Result<Accepted, AcceptError>;
 
@@ -61,6 +64,10 @@ pub trait Inbox: Send + Sync {
     /// The slash commands that people may give.
     fn commands(&self) -> &'static [Command];
 }
+
+/// Instead of the files of a stranger; it is read only if they are let in at that very moment.
+const NOT_FETCHED: &str =
+    "(Files came with this. They were not fetched, because the sender was not let in yet.)";
 
 /// Why a message was not taken.
 #[derive(Debug, thiserror::Error)]

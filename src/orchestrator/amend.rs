@@ -1,7 +1,7 @@
 //! Messages that their senders change or delete after they were taken: each in one transaction, so that
 //! a crash leaves either the old or the new.
 
-use super::{Orchestrator, decide, inbox::write, preface};
+use super::{Orchestrator, decide, inbox::write, preface, running::Interrupt};
 use crate::{
     connectors::AcceptError,
     store::{
@@ -20,7 +20,7 @@ struct Then {
     /// Look at this session.
     wake: Option<SessionId>,
     /// What runs there is ended by this message.
-    interrupt: Option<MessageId>,
+    interrupt: Option<Interrupt>,
     /// This turn answers nothing any more.
     stop: Option<TurnId>,
     /// Somebody who may not talk any more.
@@ -114,9 +114,10 @@ fn edit(tx: &Tx<'_>, (message, mode): (Inbound, WhenBusy), now: Timestamp) -> Re
         at: now,
     };
     tx.show(earlier.session, edited)?;
-    // It may be a command now that goes before others.
+    // It may be a command now that goes before others, or ends what runs.
     Ok(Then {
         wake: Some(earlier.session),
+        interrupt: Interrupt::of(earlier.id, mode),
         ..Then::default()
     })
 }
@@ -154,7 +155,7 @@ fn again(
     messages::set_edited(tx, id, now)?;
     Ok(Then {
         wake: Some(session),
-        interrupt: running.map(|_| id),
+        interrupt: running.and_then(|_| Interrupt::of(id, mode)),
         ..Then::default()
     })
 }

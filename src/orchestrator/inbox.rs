@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Orchestrator, attachments, events, flow, pairing, preface};
+use super::{Orchestrator, attachments, events, flow, pairing, preface, running::Interrupt};
 use crate::{
     connectors::{AcceptError, Inbox, PressError},
     fail::{self, Point},
@@ -25,6 +25,12 @@ const TITLE: usize = 80;
 
 #[async_trait]
 impl Inbox for Orchestrator {
+    async fn knows(&self, message: &Inbound) -> std::result::Result<bool, AcceptError> {
+        let message = message.clone();
+        let store = &self.core.parts.store;
+        Ok(store.read(move |c| inbox::is_known(c, &message)).await?)
+    }
+
     async fn accept(&self, message: Inbound) -> std::result::Result<Accepted, AcceptError> {
         let parts = &self.core.parts;
         // Nothing is promised that may not fit on the disk any more.
@@ -50,8 +56,8 @@ impl Inbox for Orchestrator {
         if let Accepted::New(id, session) = accepted {
             fail::point(Point::AcceptCommitted);
             tracing::info!(message_id = %id, session_id = %session, "accepted");
-            if matches!(mode, WhenBusy::Interrupt | WhenBusy::Stop) {
-                self.core.running.interrupt(session, id);
+            if let Some(interrupt) = Interrupt::of(id, mode) {
+                self.core.running.interrupt(session, interrupt);
             }
             self.wake(session).await;
         }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::{
     collect, decide, flow, park,
+    running::Interrupt,
     turn::{Claim, place},
     work::tool_started,
 };
@@ -15,7 +16,7 @@ use crate::{
         usage,
     },
     types::{
-        MessageId, Timestamp,
+        Timestamp,
         chat::Call,
         frame::{Body, CallStatus},
     },
@@ -126,9 +127,10 @@ pub(super) fn take_up(
 }
 
 /// The message that waits and ends the turn of another one, which came before it.
-pub(super) fn ended_by(tx: &Tx<'_>, asked: &inbox::Waiting) -> Result<Option<MessageId>> {
+pub(super) fn ended_by(tx: &Tx<'_>, asked: &inbox::Waiting) -> Result<Option<Interrupt>> {
     let newest = inbox::interrupting(tx, asked.session)?;
-    Ok(newest.filter(|by| *by > asked.id))
+    let newest = newest.and_then(|(by, mode)| Interrupt::of(by, mode));
+    Ok(newest.filter(|newest| newest.by > asked.id))
 }
 
 fn finished(turn: &Turn, step: &Step, call: &Call) -> Body {

@@ -7,7 +7,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::types::{MessageId, SessionId, TurnId};
+use crate::types::{MessageId, SessionId, TurnId, WhenBusy};
 
 /// Stops that are remembered for turns which are about to be taken up.
 const STOPS: usize = 256;
@@ -29,7 +29,7 @@ struct Slot {
     /// The turn and its newest message, once it is claimed.
     claimed: Option<(TurnId, MessageId)>,
     /// The newest message that ends what runs.
-    interrupt: Option<MessageId>,
+    interrupt: Option<Interrupt>,
 }
 
 impl Inner {
@@ -40,15 +40,34 @@ impl Inner {
     }
 }
 
+/// A message that ends what runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Interrupt {
+    pub(super) by: MessageId,
+    /// It is answered instead; otherwise it only stops.
+    instead: bool,
+}
+
+impl Interrupt {
+    /// What a message does to what runs; none for one that leaves it alone.
+    pub(super) fn of(by: MessageId, mode: WhenBusy) -> Option<Self> {
+        let instead = match mode {
+            WhenBusy::Interrupt => true,
+            WhenBusy::Stop => false,
+            _ => return None,
+        };
+        Some(Self { by, instead })
+    }
+}
+
 impl Slot {
-    fn superseded(&self) -> bool {
-        self.claimed
-            .zip(self.interrupt)
-            .is_some_and(|((_, newest), by)| by > newest)
+    fn interrupted(&self) -> Option<Interrupt> {
+        let (_, newest) = self.claimed?;
+        self.interrupt.filter(|interrupt| interrupt.by > newest)
     }
 
     fn settle(&self) {
-        if self.superseded() {
+        if self.interrupted().is_some() {
             self.cancel.cancel();
         }
     }
@@ -94,19 +113,20 @@ impl Running {
     }
 
     /// A message that ends what runs is on disk. A turn that answers it is not ended by it.
-    pub(super) fn interrupt(&self, session: SessionId, by: MessageId) {
+    pub(super) fn interrupt(&self, session: SessionId, interrupt: Interrupt) {
         if let Some(slot) = self.lock().slots.get_mut(&session) {
-            slot.interrupt = slot.interrupt.max(Some(by));
+            slot.interrupt = slot.interrupt.max(Some(interrupt));
             slot.settle();
         }
     }
 
-    /// Whether the turn of a session was ended by a newer message.
+    /// Whether the turn of a session was ended by a newer message that is answered instead.
     pub(super) fn superseded(&self, session: SessionId) -> bool {
         self.lock()
             .slots
             .get(&session)
-            .is_some_and(Slot::superseded)
+            .and_then(Slot::interrupted)
+            .is_some_and(|interrupt| interrupt.instead)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -145,22 +165,24 @@ mod tests {
         let running = Running::default();
         let session = SessionId::new();
         let (old, new) = (MessageId::new(), MessageId::new());
+        let by = |instead| Interrupt { by: new, instead };
         // Before the claim of an older message, and after.
-        for before in [true, false] {
+        for (before, instead) in [(true, true), (false, true), (false, false)] {
             let busy = running.begin(session);
             if before {
-                running.interrupt(session, new);
+                running.interrupt(session, by(instead));
             }
             assert!(!busy.cancel.is_cancelled());
             busy.claimed(TurnId::new(), old);
             if !before {
-                running.interrupt(session, new);
+                running.interrupt(session, by(instead));
             }
-            assert!(busy.cancel.is_cancelled() && running.superseded(session));
+            assert!(busy.cancel.is_cancelled());
+            assert_eq!(running.superseded(session), instead);
         }
         // The turn that answers it goes on.
         let busy = running.begin(session);
-        running.interrupt(session, new);
+        running.interrupt(session, by(true));
         busy.claimed(TurnId::new(), new);
         assert!(!busy.cancel.is_cancelled() && !running.superseded(session));
     }

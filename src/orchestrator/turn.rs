@@ -17,6 +17,7 @@ use super::{
     park::{self, Then},
     plan::{self, Planning},
     reopen, resume,
+    running::Interrupt,
     spend::Purse,
     toolbox::Toolbox,
     transcribe,
@@ -33,7 +34,7 @@ use crate::{
         turns::{self, Step, Turn},
         users,
     },
-    types::{MessageId, Place, Room, SessionId, StepId, money::Usd},
+    types::{Place, Room, SessionId, StepId, money::Usd},
 };
 
 /// How often a turn goes on after it was cut off; then it fails, visibly.
@@ -49,7 +50,7 @@ pub(super) struct Claim {
     /// Others that it answers too, and those that joined it, oldest first.
     pub(super) also: Vec<Waiting>,
     /// A message that waits and ends this turn.
-    pub(super) ended_by: Option<MessageId>,
+    pub(super) ended_by: Option<Interrupt>,
     /// Everything that it answers was deleted: it ends.
     pub(super) gone: bool,
     pub(super) place: Place,

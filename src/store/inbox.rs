@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 pub use change::{put_back, reword, set_deleted, supersede, turn};
-pub use sender::{account, sender};
+pub use sender::{account, is_known, sender};
 
 use super::{Result, sessions};
 use crate::types::{
@@ -242,12 +242,16 @@ pub fn pending_before(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The newest message of a session that waits and ends what runs.
-pub fn interrupting(c: &Connection, session: SessionId) -> Result<Option<MessageId>> {
-    let sql = "SELECT max(id) FROM inbox
-               WHERE session_id = ?1 AND state = 'pending' AND mode IN ('interrupt', 'stop')";
-    Ok(c.prepare_cached(sql)?
-        .query_row([session], |row| row.get(0))?)
+/// The newest message of a session that waits and ends what runs, and how.
+pub fn interrupting(c: &Connection, session: SessionId) -> Result<Option<(MessageId, WhenBusy)>> {
+    let sql = "SELECT id, mode FROM inbox
+               WHERE session_id = ?1 AND state = 'pending' AND mode IN ('interrupt', 'stop')
+               ORDER BY id DESC LIMIT 1";
+    let mut query = c.prepare_cached(sql)?;
+    let newest = query.query_row([session], |row| {
+        Ok((row.get(0)?, WhenBusy::parse(&row.get::<_, String>(1)?)))
+    });
+    Ok(newest.optional()?)
 }
 
 /// Every message that a turn answers, oldest first.

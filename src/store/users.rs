@@ -212,6 +212,17 @@ pub fn admit(
     get(tx, id)
 }
 
+/// Whether [`admit`] would let a sender talk; writes nothing.
+pub fn may_talk(c: &Connection, channel: (&str, &str), admission: Admission) -> Result<bool> {
+    if admission != Admission::Unlisted {
+        return Ok(true);
+    }
+    let sql = "SELECT granted IS NOT NULL FROM users WHERE channel = ?1 AND channel_user_id = ?2";
+    let mut query = c.prepare_cached(sql)?;
+    let granted = query.query_row([channel.0, channel.1], |row| row.get(0));
+    Ok(granted.optional()?.unwrap_or(false))
+}
+
 /// Whose person an account with a role is: what has the owner's rights is the owner.
 fn person_of(tx: &Transaction<'_>, id: UserId, role: Role, now: Timestamp) -> Result<UserId> {
     if role == Role::Owner {

@@ -67,6 +67,14 @@ impl Inbound {
             cursor: None,
         }
     }
+
+    /// Adds a paragraph to what was said.
+    pub fn append(&mut self, more: &str) {
+        if !self.text.is_empty() {
+            self.text.push_str("\n\n");
+        }
+        self.text.push_str(more);
+    }
 }
 
 /// What a door's lists say of a sender. Who may talk is not thereby who may operate.

@@ -194,3 +194,18 @@ async fn what_was_asked_together_is_answered_without_what_was_deleted() {
     );
     rig.daemon.stop().await;
 }
+
+#[tokio::test]
+async fn what_waits_and_becomes_a_stop_ends_what_runs() {
+    let rig = Rig::start([slow(), say("never")]).await;
+    let (_, session) = rig.hear(owner("1", "first")).await;
+    asked(&rig, 1).await;
+    rig.hear(owner("2", "secnd")).await;
+    rig.agent().edited(owner("2", "/stop")).await.unwrap();
+    assert!(rig.answer("ada", 2).await.contains("Nothing runs"));
+    assert!(rig.told("ada").await[0].contains("*Stopped.*"));
+    let all = states(&rig, session).await;
+    assert_eq!(all[0], ("first".to_owned(), "cancelled".to_owned()));
+    assert_eq!(rig.model.requests().len(), 1);
+    rig.daemon.stop().await;
+}

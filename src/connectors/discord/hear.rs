@@ -53,7 +53,7 @@ pub(super) fn text(message: &Message, me: Id, world: &World) -> String {
 }
 
 /// Adds a paragraph.
-pub(super) fn append(text: &mut String, more: &str) {
+fn append(text: &mut String, more: &str) {
     if !text.is_empty() {
         text.push('\n');
     }
@@ -139,14 +139,17 @@ pub(super) fn reply(message: &Message, me: Id, world: &World) -> Option<Reply> {
     })
 }
 
+/// The files that came with a message, also those of one that it forwards.
+pub(super) fn attached(message: &Message) -> impl Iterator<Item = &File> {
+    let forwarded = message.snapshots.iter();
+    let forwarded = forwarded.flat_map(|s| &s.message.attachments);
+    message.attachments.iter().chain(forwarded)
+}
+
 /// The files of a message, and a line for each that could not be had.
 pub(super) async fn files(rest: &Rest, message: &Message) -> (Vec<Attachment>, Vec<String>) {
-    let forwarded = message
-        .snapshots
-        .iter()
-        .flat_map(|s| &s.message.attachments);
     let (mut files, mut notes, mut left) = (Vec::new(), Vec::new(), FILES);
-    for file in message.attachments.iter().chain(forwarded) {
+    for file in attached(message) {
         match fetch(rest, file, left).await {
             Ok(data) => {
                 left = left.saturating_sub(data.len() as u64);

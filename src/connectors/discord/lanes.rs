@@ -22,7 +22,7 @@ use super::{
     world::World,
 };
 use crate::{
-    connectors::{AcceptError, Inbox},
+    connectors::{AcceptError, Inbox, NOT_FETCHED},
     store::inbox::Accepted,
     types::{Address, Admission, Cursor, Inbound, Room},
 };
@@ -130,7 +130,8 @@ impl<'a> Ear<'a> {
         if message.is_said() && self.is_heard(&message) {
             self.discord.pulse.event();
             self.remember(&message).await;
-            let mut inbound = self.inbound(&message, true).await;
+            let mut inbound = self.inbound(&message).await;
+            self.attach(&mut inbound, &message).await;
             let newer = self
                 .progress()
                 .seen
@@ -168,20 +169,12 @@ impl<'a> Ear<'a> {
     }
 
     /// A message in the words of Nexflow.
-    async fn inbound(&self, message: &Message, with_files: bool) -> Inbound {
+    async fn inbound(&self, message: &Message) -> Inbound {
         let me = self.me;
         let user = message.author.as_ref().map_or(0, |author| author.id);
         let admission = self.admission(message, user).await;
-        let (files, notes) = if with_files {
-            hear::files(&self.discord.rest, message).await
-        } else {
-            (Vec::new(), Vec::new())
-        };
         let world = self.world();
-        let mut text = hear::text(message, me, &world);
-        for note in notes {
-            hear::append(&mut text, &note);
-        }
+        let text = hear::text(message, me, &world);
         Inbound {
             name: message.author_name().to_owned(),
             admission,
@@ -189,13 +182,29 @@ impl<'a> Ear<'a> {
                 .guild_id
                 .map(|_| self.room(&world, message.channel_id)),
             reply: hear::reply(message, me, &world),
-            attachments: files,
             ..Inbound::new(
                 self.at(message.channel_id),
                 message.id.to_string(),
                 user.to_string(),
                 text,
             )
+        }
+    }
+
+    /// Adds the files of a message, unless a stranger sent it.
+    async fn attach(&self, inbound: &mut Inbound, message: &Message) {
+        if hear::attached(message).next().is_none() {
+            return;
+        }
+        let known = self.until_taken(|| self.inbox.knows(inbound)).await;
+        if known != Some(true) {
+            inbound.append(NOT_FETCHED);
+            return;
+        }
+        let (files, notes) = hear::files(&self.discord.rest, message).await;
+        inbound.attachments = files;
+        for note in notes {
+            inbound.append(&note);
         }
     }
 
@@ -256,7 +265,7 @@ impl<'a> Ear<'a> {
         };
         if !again {
             self.discord.pulse.event();
-            let inbound = self.inbound(&message, false).await;
+            let inbound = self.inbound(&message).await;
             self.until_taken(|| self.inbox.edited(inbound.clone()))
                 .await;
         }

@@ -13,9 +13,9 @@ use super::{
     wire::{Callback, Message, Stored, Update},
 };
 use crate::{
-    connectors::{AcceptError, Inbox, PressError},
+    connectors::{AcceptError, Inbox, NOT_FETCHED, PressError},
     store::inbox::Accepted,
-    types::{Address, ApprovalId, Attachment, Cursor, Press},
+    types::{Address, ApprovalId, Attachment, Cursor, Inbound, Press},
 };
 
 /// What Telegram gives bots of a file at most; a server of one's own gives more.
@@ -66,8 +66,11 @@ impl Telegram {
             Read::Pass(why) => note_passed(&messages, why),
             Read::Heard(mut inbound, files) => {
                 self.heard_event();
-                self.attach(&mut inbound.text, &mut inbound.attachments, &files)
-                    .await;
+                if files.is_empty() || inbox.knows(&inbound).await? {
+                    self.attach(&mut inbound, &files).await;
+                } else {
+                    inbound.append(NOT_FETCHED);
+                }
                 inbound.cursor.clone_from(&cursor);
                 match inbox.accept(*inbound).await {
                     Ok(accepted) => return Ok(Taken::Message(accepted)),
@@ -171,23 +174,18 @@ impl Telegram {
     }
 
     /// Fetches files; one that cannot be had is named in the text, so that nothing goes missing unsaid.
-    async fn attach(&self, text: &mut String, to: &mut Vec<Attachment>, files: &[Sent]) {
+    async fn attach(&self, inbound: &mut Inbound, files: &[Sent]) {
         for file in files {
             match self.fetch(file).await {
-                Ok(data) => to.push(Attachment {
+                Ok(data) => inbound.attachments.push(Attachment {
                     name: file.name.clone(),
                     media_type: file.media_type.clone(),
                     data,
                 }),
                 Err(why) => {
                     tracing::warn!(file = file.name, why, "a file is left out");
-                    if !text.is_empty() {
-                        text.push_str("\n\n");
-                    }
-                    text.push_str(&format!(
-                        "(The file {} could not be fetched: {why}.)",
-                        file.name
-                    ));
+                    let name = &file.name;
+                    inbound.append(&format!("(The file {name} could not be fetched: {why}.)"));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Who sent a message, and which conversation it joins.
 
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 
 use crate::{
     store::{Result, sessions, users},
@@ -24,6 +24,13 @@ pub fn sender(
         &message.name
     };
     users::admit(tx, channel, (name, message.admission), now)
+}
+
+/// Whether whoever sent a message may talk; writes nothing.
+pub fn is_known(c: &Connection, message: &Inbound) -> Result<bool> {
+    let account = account(&message.from, &message.user);
+    let channel = (message.from.connector.as_str(), account.as_str());
+    Ok(message.person.is_some() || users::may_talk(c, channel, message.admission)?)
 }
 
 /// How an account on a platform is named among those of its connector.

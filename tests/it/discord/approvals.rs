@@ -149,5 +149,8 @@ async fn a_running_turn_is_stopped_by_a_command() {
     })
     .await;
     let last = said(stage.discord.posts(OWNER_DM).first().unwrap());
-    assert!(!last.contains("w399"), "{last}");
+    assert!(
+        !last.contains("w399") && last.contains("*Stopped.*"),
+        "{last}"
+    );
 }

@@ -76,7 +76,11 @@ async fn commands_are_acknowledged_in_time_although_the_work_is_slow() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_is_not_answered_until_the_owner_pairs_them() {
     let stage = Stage::new([say("Welcome.")], "").await;
-    stage.discord.say(STRANGER_DM, STRANGER, "let me in");
+    let file = stage.discord.file("gift.txt", "text/plain", b"a gift");
+    let more = serde_json::json!({ "attachments": [file] });
+    stage
+        .discord
+        .say_with(STRANGER_DM, STRANGER, "let me in", &more);
     let posts = stage.discord.posted(STRANGER_DM, 1).await;
     let told = said(&posts[0]);
     let code = told
@@ -91,7 +95,14 @@ async fn a_stranger_is_not_answered_until_the_owner_pairs_them() {
         .to_owned();
     assert_eq!(stage.model.requests().len(), 0);
     stage.daemon.cli_ok(&["user", "pair", &code]).await;
-    stage.discord.say(STRANGER_DM, STRANGER, "and now?");
+    assert_eq!(
+        stage.discord.fetched().len(),
+        0,
+        "a stranger's file is left where it is"
+    );
+    stage
+        .discord
+        .say_with(STRANGER_DM, STRANGER, "and now?", &more);
     eventually("they are answered", || async {
         stage
             .discord
@@ -100,4 +111,5 @@ async fn a_stranger_is_not_answered_until_the_owner_pairs_them() {
             .any(|post| said(post) == "Welcome.")
     })
     .await;
+    assert_eq!(stage.discord.fetched(), ["gift.txt"]);
 }

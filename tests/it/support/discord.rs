@@ -120,6 +120,8 @@ struct World {
     messages: BTreeMap<String, Vec<Value>>,
     nonces: HashMap<String, String>,
     files: HashMap<String, Vec<u8>>,
+    /// Names of files that were downloaded.
+    fetched: Vec<String>,
     windows: HashMap<String, (Instant, u32)>,
     /// The second that runs, and the requests in it.
     second: (Instant, u32),
@@ -200,6 +202,11 @@ impl Discord {
         let event = world.with_member(message.clone());
         world.tell("MESSAGE_CREATE", &event);
         string(&message, "id")
+    }
+
+    /// Names of files that were downloaded.
+    pub fn fetched(&self) -> Vec<String> {
+        self.world().fetched.clone()
     }
 
     /// A file that can be downloaded, as an attachment.
@@ -423,6 +430,7 @@ impl World {
             messages: BTreeMap::new(),
             nonces: HashMap::new(),
             files: HashMap::new(),
+            fetched: Vec::new(),
             windows: HashMap::new(),
             second: (Instant::now(), 0),
             given: HashMap::new(),

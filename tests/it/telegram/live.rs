@@ -219,7 +219,13 @@ async fn who_may_talk_may_not_thereby_decide() {
 #[tokio::test]
 async fn a_stranger_is_refused_then_paired() {
     let (fake, model, daemon) = with_model([say("welcome")], OWNER).await;
-    fake.say(66, "let me in, my secret plan");
+    let mut file = fake.file("plan.txt", b"a plan".to_vec());
+    file["file_name"] = "plan.txt".into();
+    fake.write(
+        66,
+        66,
+        json!({ "document": file, "caption": "let me in, my secret plan" }),
+    );
     eventually("the stranger was told", || async {
         !fake.posts(66).is_empty()
     })
@@ -239,8 +245,11 @@ async fn a_stranger_is_refused_then_paired() {
         })
         .unwrap_or_else(|| panic!("no code in {letter}"));
     daemon.cli_ok(&["user", "pair", code]).await;
-    fake.say(66, "and now?");
+    let fetched = fake.calls("getFile").len();
+    assert_eq!(fetched, 0, "a stranger's file is left where it is");
+    fake.write(66, 66, json!({ "document": file, "caption": "and now?" }));
     fake.post_with(66, "welcome").await;
+    assert_eq!(fake.calls("getFile").len(), 1);
     assert!(!model.requests()[0].to_string().contains("my secret plan"));
     // In a group strangers are not spoken to.
     fake.write(-77, 67, json!({ "text": "/start@nex_test_bot" }));
@@ -272,7 +281,13 @@ async fn a_stop_ends_what_is_being_written() {
     fake.confirmed().await;
     fake.say(7, "another");
     fake.post_with(7, "next").await;
-    assert!(!fake.texts(7).join(" ").contains("word399"));
+    let shown = fake.texts(7).join(" ");
+    assert!(!shown.contains("word399"), "{shown}");
+    // It was stopped, not answered by another.
+    assert!(
+        shown.contains("Stopped.") && !shown.contains("newer"),
+        "{shown}"
+    );
     assert!(model.requests().len() >= 2);
 }
 

@@ -33,6 +33,7 @@ pub(super) async fn answer(
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     if let Some(name) = uri.path().strip_prefix("/files/") {
+        world.fetched.push(name.to_owned());
         let file = world.files.get(name).cloned();
         return file.map_or_else(
             || StatusCode::NOT_FOUND.into_response(),
