@@ -125,6 +125,14 @@ impl Rig {
         Ok(())
     }
 
+    /// Messages that are on disk.
+    pub(super) fn accepted(&self) -> anyhow::Result<u32> {
+        let file = self.folder.join("data/nexflow.db");
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let database = rusqlite::Connection::open_with_flags(file, flags)?;
+        Ok(database.query_row("SELECT count(*) FROM inbox", [], |row| row.get(0))?)
+    }
+
     /// Messages without an answer yet.
     pub(super) async fn backlog(&self) -> anyhow::Result<u64> {
         let answer = self
