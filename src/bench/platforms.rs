@@ -84,13 +84,14 @@ async fn one<P: Platform>() -> anyhow::Result<()> {
         }
         tokio::time::sleep(PACE.saturating_sub(began.elapsed())).await;
     }
-    let name = P::NAME;
-    row(
-        &format!("{name}: update received to model called"),
-        &took,
-        "p50 < 5 ms",
-    );
+    let what = format!("{}: update received to model called", P::NAME);
+    row(&what, &took, "p50 < 5 ms");
     tokio::time::sleep(PACE).await;
+    burst(&rig, &platform).await
+}
+
+/// Everybody writes at once, many times.
+async fn burst<P: Platform>(rig: &Rig, platform: &P) -> anyhow::Result<()> {
     let before = rig.accepted()?;
     let began = Instant::now();
     let mut last = HashMap::new();
@@ -113,7 +114,7 @@ async fn one<P: Platform>() -> anyhow::Result<()> {
     );
     let took = began.elapsed().as_secs_f64();
     for (what, took) in [("on disk", accepted), ("answered", took)] {
-        let what = format!("{name}: {BURST} updates at once, {what} after");
+        let what = format!("{}: {BURST} updates at once, {what} after", P::NAME);
         line(&what, &format!("{took:.2} s"), "");
     }
     Ok(())
