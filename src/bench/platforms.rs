@@ -19,7 +19,7 @@ const CHATS: u64 = 40;
 /// Messages in each, one after the other; the first warms up and begins the conversation.
 const ROUNDS: usize = 6;
 /// Messages that come at once.
-const BURST: u32 = 1000;
+const BURST: u64 = 1000;
 /// A platform takes about one post a second in a chat.
 const PACE: Duration = Duration::from_secs(1);
 /// How often it is looked what is on disk.
@@ -95,7 +95,7 @@ async fn burst<P: Platform>(rig: &Rig, platform: &P) -> anyhow::Result<()> {
     let before = rig.accepted()?;
     let began = Instant::now();
     let mut last = HashMap::new();
-    for n in 0..u64::from(BURST) {
+    for n in 0..BURST {
         let chat = n % CHATS;
         last.insert(chat, platform.say(chat));
     }

@@ -15,6 +15,8 @@ use tokio::{
     process::{Child, Command},
 };
 
+use crate::store::admin;
+
 /// A daemon in a folder of its own.
 pub(super) struct Rig {
     folder: PathBuf,
@@ -126,11 +128,9 @@ impl Rig {
     }
 
     /// Messages that are on disk.
-    pub(super) fn accepted(&self) -> anyhow::Result<u32> {
-        let file = self.folder.join("data/nexflow.db");
-        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let database = rusqlite::Connection::open_with_flags(file, flags)?;
-        Ok(database.query_row("SELECT count(*) FROM inbox", [], |row| row.get(0))?)
+    pub(super) fn accepted(&self) -> anyhow::Result<u64> {
+        let status = admin::status(&self.folder.join("data/nexflow.db"))?;
+        status.messages.context("the messages cannot be counted")
     }
 
     /// Messages without an answer yet.

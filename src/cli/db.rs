@@ -16,7 +16,7 @@ use crate::store::admin;
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Size, version, migrations, snapshots
+    /// Size, messages, version, migrations, snapshots
     Status {
         /// For programs
         #[arg(long)]
@@ -96,6 +96,9 @@ fn show(status: &admin::Status) -> Result<()> {
         status.path.display(),
         out::bytes(status.bytes)
     ))?;
+    if let Some(messages) = status.messages {
+        line(&format!("Messages:   {messages} accepted"))?;
+    }
     line(&format!(
         "Version:    {} of {}",
         status.version, status.latest

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags, backup::Backup};
 use serde::Serialize;
 
-use super::{Result, StoreError, audit, connect, lock, migrate};
+use super::{Result, StoreError, audit, connect, inbox, lock, migrate};
 use crate::types::Clock;
 
 /// What `nexflow db status` shows.
@@ -15,6 +15,9 @@ pub struct Status {
     pub path: PathBuf,
     /// Its size in bytes, with the write-ahead log.
     pub bytes: u64,
+    /// Messages that were accepted and are kept; none where they cannot be counted, before the first
+    /// migration or in a damaged file.
+    pub messages: Option<u64>,
     /// Version of its schema.
     pub version: i64,
     /// Version that this binary writes.
@@ -34,7 +37,8 @@ pub fn snapshots(path: &Path) -> PathBuf {
 
 /// Describes a file without changing it; works while the daemon runs.
 pub fn status(path: &Path) -> Result<Status> {
-    let found = migrate::version(&look(path)?).map_err(|e| explain(path, e))?;
+    let connection = look(path)?;
+    let found = migrate::version(&connection).map_err(|e| explain(path, e))?;
     let names = |wanted: &dyn Fn(i64) -> bool| {
         let all = migrate::MIGRATIONS.iter();
         all.filter(|m| wanted(m.version))
@@ -49,6 +53,7 @@ pub fn status(path: &Path) -> Result<Status> {
     Ok(Status {
         path: path.to_owned(),
         bytes: size(path) + size(&with_suffix(path, "-wal")),
+        messages: inbox::count(&connection).ok(),
         version: found,
         latest: migrate::latest(),
         applied: names(&|v| v <= found),

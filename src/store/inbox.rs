@@ -327,6 +327,14 @@ pub fn backlog(c: &Connection) -> Result<u64> {
         .unsigned_abs())
 }
 
+/// Messages that were accepted.
+pub fn count(c: &Connection) -> Result<u64> {
+    let mut query = c.prepare_cached("SELECT count(*) FROM inbox")?;
+    Ok(query
+        .query_row([], |row| row.get::<_, i64>(0))?
+        .unsigned_abs())
+}
+
 /// Moves a message to another state.
 pub fn set_state(tx: &Transaction<'_>, id: MessageId, state: State, now: Timestamp) -> Result<()> {
     let ended = !matches!(state, State::Pending | State::Running);

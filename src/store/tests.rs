@@ -174,5 +174,9 @@ fn a_backup_comes_back_and_what_it_replaces_is_kept() {
     let (undone, snapshot) = admin::rollback(&path).unwrap().unwrap();
     let last = migrate::MIGRATIONS.last().unwrap();
     assert!(undone == last.name && snapshot.exists());
-    assert_eq!(admin::status(&path).unwrap().version, last.version - 1);
+    let status = admin::status(&path).unwrap();
+    assert_eq!(
+        (status.version, status.messages),
+        (last.version - 1, Some(0))
+    );
 }
