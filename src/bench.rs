@@ -8,6 +8,7 @@ mod providers;
 mod recovery;
 mod rig;
 mod sandbox;
+mod server;
 mod soak;
 
 use std::time::{Duration, Instant};

@@ -13,11 +13,11 @@ use axum::{
     http::header,
     response::IntoResponse,
     routing::{get, post},
-    serve::ListenerExt as _,
 };
 use futures_util::stream;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+
+use super::server::{Place, Server};
 
 /// What the server saw, and what it is to do.
 #[derive(Default)]
@@ -37,7 +37,7 @@ type Times = Arc<Mutex<State>>;
 pub(super) struct Model {
     pub(super) url: String,
     times: Times,
-    _task: JoinSet<()>,
+    _server: Server,
 }
 
 impl Model {
@@ -52,18 +52,11 @@ impl Model {
             .route("/long/chat/completions", post(long))
             .route("/paced/{tokens}/{millis}/chat/completions", post(paced))
             .with_state(Arc::clone(&times));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("http://{}/v1", listener.local_addr()?);
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-            // It ends with the benchmark.
-            drop(axum::serve(listener, router).await);
-        });
+        let place = Place::take().await?;
         Ok(Self {
-            url,
+            url: format!("{}/v1", place.url),
             times,
-            _task: task,
+            _server: place.serve(router),
         })
     }
 

@@ -17,9 +17,12 @@ use axum::{
     routing::any,
 };
 use serde_json::{Value, json};
-use tokio::{sync::broadcast, task::JoinSet};
+use tokio::sync::broadcast;
 
-use super::{Answered, CHATS, Platform};
+use super::{
+    super::server::{Place, Server},
+    Answered, CHATS, Platform,
+};
 
 /// Ids of people begin after this, those of their direct conversations after the other.
 const PEOPLE: u64 = 700_000_000_000_000_000;
@@ -30,9 +33,8 @@ const BOT: &str = "900000000000000001";
 const WAITING: usize = 4096;
 
 pub(super) struct Discord {
-    url: String,
     shared: Arc<Shared>,
-    _task: JoinSet<()>,
+    _server: Server,
 }
 
 struct Shared {
@@ -47,10 +49,9 @@ impl Platform for Discord {
     const NAME: &'static str = "Discord";
 
     async fn start() -> anyhow::Result<Self> {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let place = Place::take().await?;
         let shared = Arc::new(Shared {
-            url: url.clone(),
+            url: place.url.clone(),
             events: broadcast::Sender::new(WAITING),
             // Made just now, as Discord's ids say.
             ids: AtomicU64::new(1_600_000_000_000_000_000),
@@ -60,13 +61,9 @@ impl Platform for Discord {
             .route("/gateway/", any(open))
             .fallback(answer)
             .with_state(Arc::clone(&shared));
-        let mut task = JoinSet::new();
-        // It ends with the benchmark.
-        task.spawn(async move { drop(axum::serve(listener, router).await) });
         Ok(Self {
-            url,
             shared,
-            _task: task,
+            _server: place.serve(router),
         })
     }
 
@@ -74,7 +71,7 @@ impl Platform for Discord {
         let people: Vec<String> = (0..CHATS).map(|n| (PEOPLE + n).to_string()).collect();
         format!(
             "{{ discord: {{ bot_token: bench, api_url: '{}', allowed_users: {people:?} }} }}",
-            self.url
+            self.shared.url
         )
     }
 

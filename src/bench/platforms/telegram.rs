@@ -14,11 +14,13 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
-    task::JoinSet,
     time::{Duration, timeout},
 };
 
-use super::{Answered, CHATS, Platform};
+use super::{
+    super::server::{Place, Server},
+    Answered, CHATS, Platform,
+};
 
 /// Ids of people, who are their chats too, begin after this.
 const PEOPLE: u64 = 1000;
@@ -28,7 +30,7 @@ const POLL: Duration = Duration::from_secs(5);
 pub(super) struct Telegram {
     url: String,
     shared: Arc<Shared>,
-    _task: JoinSet<()>,
+    _server: Server,
 }
 
 struct Shared {
@@ -52,15 +54,11 @@ impl Platform for Telegram {
         let router = Router::new()
             .route("/{bot}/{method}", post(answer))
             .with_state(Arc::clone(&shared));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("http://{}", listener.local_addr()?);
-        let mut task = JoinSet::new();
-        // It ends with the benchmark.
-        task.spawn(async move { drop(axum::serve(listener, router).await) });
+        let place = Place::take().await?;
         Ok(Self {
-            url,
+            url: place.url.clone(),
             shared,
-            _task: task,
+            _server: place.serve(router),
         })
     }
 
