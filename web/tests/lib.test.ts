@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { boundSecret, changeText, diffLines } from '../src/lib/diff';
-import { bytes, duration, relativeTime, usageText } from '../src/lib/format';
+import { bytes, duration, glance, relativeTime, usageText } from '../src/lib/format';
 import { uuid } from '../src/lib/ids';
 import * as outbox from '../src/lib/outbox';
 import { describe as inWords } from '../src/lib/permissions';
@@ -133,5 +133,14 @@ describe('a difference', () => {
     expect(boundSecret(asked('secret:TOKEN@api.example.org'))).toBe('TOKEN');
     expect(boundSecret(asked('secret:TOKEN'))).toBeNull();
     expect(boundSecret(asked('network:api.example.org:443'))).toBeNull();
+  });
+});
+
+describe('the beginning of a message in a list', () => {
+  it('is words without marks', () => {
+    expect(glance('```text\nLinux\n```')).toBe('Linux');
+    expect(glance('# Done\n\n> **Two** files: `a_b.txt`, *c*')).toBe('Done Two files: a_b.txt, *c*');
+    expect(glance('```')).toBe('');
+    expect(glance('5 > 3, and a ``` b')).toBe('5 > 3, and a b');
   });
 });

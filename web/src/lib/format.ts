@@ -61,3 +61,13 @@ export function timeLeft(until: string, now: number): string {
   if (left < 2 * HOUR) return `${Math.max(1, Math.round(left / MINUTE))} min left`;
   return `${Math.round(left / HOUR)} h left`;
 }
+
+/** The beginning of a message for a list: its words without the marks of fences, code, bold, headings and quotes. */
+export function glance(markdown: string): string {
+  return markdown
+    .replace(/^\s*(`{3,}|~{3,})\s*[\w+#.-]*\s*$/gm, ' ')
+    .replace(/^\s*(#{1,6}|>)\s+/gm, '')
+    .replace(/\*\*|`/g, '')
+    .replace(/\s+/g, ' ')
+    .trim();
+}
