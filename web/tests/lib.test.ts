@@ -139,6 +139,8 @@ describe('a difference', () => {
 describe('the beginning of a message in a list', () => {
   it('is words without marks', () => {
     expect(glance('```text\nLinux\n```')).toBe('Linux');
+    expect(glance('```\nLinux\n```')).toBe('Linux');
+    expect(glance('It says:\n\n~~~\none\n\ntwo\n~~~\n\nDone.')).toBe('It says: one two Done.');
     expect(glance('# Done\n\n> **Two** files: `a_b.txt`, *c*')).toBe('Done Two files: a_b.txt, *c*');
     expect(glance('```')).toBe('');
     expect(glance('5 > 3, and a ``` b')).toBe('5 > 3, and a b');

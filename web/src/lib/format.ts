@@ -65,8 +65,8 @@ export function timeLeft(until: string, now: number): string {
 /** The beginning of a message for a list: its words without the marks of fences, code, bold, headings and quotes. */
 export function glance(markdown: string): string {
   return markdown
-    .replace(/^\s*(`{3,}|~{3,})\s*[\w+#.-]*\s*$/gm, ' ')
-    .replace(/^\s*(#{1,6}|>)\s+/gm, '')
+    .replace(/^[ \t]*(`{3,}|~{3,})[ \t]*[\w+#.-]*[ \t]*$/gm, ' ')
+    .replace(/^[ \t]*(#{1,6}|>)[ \t]+/gm, '')
     .replace(/\*\*|`/g, '')
     .replace(/\s+/g, ' ')
     .trim();
